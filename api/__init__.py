@@ -1,0 +1,1 @@
+"""Every way in: settings, wiring, command line, HTTP."""

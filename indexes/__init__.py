@@ -1,0 +1,1 @@
+"""The catalogue, and the indexes that can be rebuilt from it."""

@@ -1,0 +1,1 @@
+"""promptwell: retrieval, context, prompts, answers and their evaluation."""

@@ -13,6 +13,7 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from rag.errors import ReasonCode
 from rag.types import Chunk, Document, EmbedderInfo, Hit, Vectors
 
 Where: TypeAlias = Mapping[str, str]
@@ -96,7 +97,7 @@ class Item:
     uri: str
     sha256: str
     parser: str
-    reason: str = field(default="", kw_only=True)
+    reason: ReasonCode | Literal[""] = field(default="", kw_only=True)
     detail: str = field(default="", kw_only=True)
 
 

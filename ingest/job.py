@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -503,4 +504,10 @@ class _Texts:
     def entries(self) -> Iterator[Entry | Failure]:
         for document in self.documents:
             item = Item(f"text:{document.id}", document.digest, self.parser)
-            yield Entry(item, lambda document=document: iter((document,)))  # type: ignore[misc]
+            yield Entry(item, partial(_as_it_is, document))
+
+
+def _as_it_is(document: Document) -> Iterator[Document]:
+    if not document.text.strip():
+        raise SourceError("empty", "the text is empty")
+    yield document

@@ -1,1 +1,54 @@
-"""The command line. One file per command: it parses, calls, prints."""
+"""The command line. One file per command: it parses, calls, prints.
+
+Exit codes: 0 all well, 1 something failed, 2 the request itself was wrong. Heavy libraries are
+imported inside the commands, so that ``rag --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from api.cli import ask, collections, doctor, documents, evaluate, ingest, init, plan, search, serve, status
+from api.cli.common import fail
+
+
+class _Group(TyperGroup):
+    """Turns promptwell's own errors into one line on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        from rag.errors import RagError
+
+        try:
+            return super().invoke(ctx)
+        except RagError as error:
+            fail(error)
+
+
+app = typer.Typer(
+    name="rag",
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Keep knowledge bases, search them, and answer from them with cited context.",
+)
+app.command("init")(init.init)
+app.command("ingest")(ingest.ingest)
+app.command("plan")(plan.plan)
+app.command("search")(search.search)
+app.command("ask")(ask.ask)
+app.command("status")(status.status)
+app.command("doctor")(doctor.doctor)
+app.add_typer(documents.app, name="documents")
+app.add_typer(collections.app, name="collections")
+app.add_typer(evaluate.app, name="eval")
+app.command("serve")(serve.serve)
+
+
+def main() -> None:
+    """The console script ``rag``."""
+    app()

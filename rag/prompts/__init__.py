@@ -1,0 +1,49 @@
+"""Prompts as files: read, checked, rendered. The shipped ones lie in ``library``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from rag.errors import InvalidTemplate, UnknownPrompt
+from rag.prompts.template import PromptTemplate, RenderedPrompt
+
+__all__ = ["PromptTemplate", "RenderedPrompt", "load", "names"]
+
+_SUFFIX = ".prompty"
+
+
+def load(name: str, *, folder: Path | None = None) -> PromptTemplate:
+    """The prompt of this name: from the user's ``folder`` (sub-folders included) first, else shipped.
+
+    A name is the file's path below the folder without ``.prompty``: ``support/answer``. Raises
+    UnknownPrompt, which names what there is, and InvalidTemplate, which names file and line.
+
+    >>> load("answer").name
+    'answer'
+    """
+    for found, file in _files(folder):
+        if found == name:
+            try:
+                return PromptTemplate.parse(file.read_text("utf-8"), name=name)
+            except InvalidTemplate as error:
+                raise InvalidTemplate(f"{file}: {error}") from None
+            except (OSError, UnicodeDecodeError) as error:
+                raise InvalidTemplate(f"{file} cannot be read: {error}") from error
+    raise UnknownPrompt(f"no prompt {name!r}; there are: {', '.join(names(folder=folder))}")
+
+
+def names(*, folder: Path | None = None) -> list[str]:
+    """The names that :func:`load` takes, in order."""
+    return sorted({name for name, _ in _files(folder)})
+
+
+def _files(folder: Path | None) -> Iterator[tuple[str, Path | Traversable]]:
+    if folder is not None and folder.is_dir():
+        for path in sorted(folder.rglob(f"*{_SUFFIX}")):
+            yield path.relative_to(folder).with_suffix("").as_posix(), path
+    for shipped in files("rag.prompts").joinpath("library").iterdir():
+        if shipped.name.endswith(_SUFFIX):
+            yield shipped.name.removesuffix(_SUFFIX), shipped

@@ -1,0 +1,88 @@
+"""rag ask"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.common import (
+    CollectionOption,
+    DataOption,
+    JsonOption,
+    WhereOption,
+    print_json,
+    printable,
+    short,
+    where,
+)
+
+if TYPE_CHECKING:
+    from rag.answer import Answer
+    from rag.prompts import RenderedPrompt
+
+
+def ask(
+    question: Annotated[str, typer.Argument(metavar="QUESTION", show_default=False)],
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", "-p", help="Prompt to use. [default: from rag.toml]")
+    ] = None,
+    k: Annotated[int | None, typer.Option("-k", help="How many passages to retrieve.")] = None,
+    conditions: WhereOption = None,
+    variables: Annotated[
+        list[str] | None,
+        typer.Option("--var", help="NAME=VALUE for a variable of the prompt; may be repeated."),
+    ] = None,
+    show_prompt: Annotated[
+        bool, typer.Option("--show-prompt", help="Print exactly what the model gets, and stop.")
+    ] = False,
+    collection: CollectionOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer a question from the knowledge base, with numbered citations.
+
+    Without an LLM configured the answer is extractive: the best sentences, quoted, each with its source.
+    """
+    from api.cli.common import assignments, services
+    from api.schemas import AnswerOut
+    from rag.answer import Answer, Piece
+
+    wired = services(data, collection)
+    values = assignments(variables, option="--var")
+    if show_prompt:
+        rendered = wired.render(question, k=k, where=where(conditions), prompt=prompt, variables=values)
+        print_prompt(rendered.prompt)
+        return
+    for event in wired.ask_events(question, k=k, where=where(conditions), prompt=prompt, variables=values):
+        match event:
+            case Piece(text=text) if not as_json:
+                typer.echo(printable(text), nl=False)
+            case Answer() if as_json:
+                print_json(AnswerOut.of(event).model_dump())
+            case Answer():
+                typer.echo()
+                print_sources(event)
+
+
+def print_sources(answer: Answer) -> None:
+    """What the numbers in the answer stand for, and how it was made."""
+    if answer.citations:
+        typer.echo("\nSources:")
+    for citation in answer.citations:
+        passage = citation.passage
+        where_from = short(passage.chunk.uri or passage.document_id)
+        typer.echo(printable(f"  [{citation.number}] {passage.source}  {where_from}"))
+    for number in answer.unknown_citations:
+        typer.echo(f"  [{number}] is cited, but no passage has this number: do not rely on it", err=True)
+    if answer.notice:
+        typer.echo(f"\n{answer.notice}")
+
+
+def print_prompt(rendered: RenderedPrompt) -> None:
+    """The messages as the model gets them, and what they cost."""
+    for message in rendered.messages:
+        typer.echo(f"--- {message.role} ---")
+        typer.echo(printable(message.content))
+    parts = ", ".join(f"{name} {tokens:,}" for name, tokens in rendered.tokens.items())
+    typer.echo(f"--- about {rendered.total_tokens:,} tokens: {parts} ---", err=True)

@@ -1,0 +1,168 @@
+"""What the commands share: their common options, how they reach the services, how they print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from api.services import Services
+    from rag.errors import RagError
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", help="Folder that holds the catalogue and the indexes. [default: ./.rag, or RAG_DATA]"
+    ),
+]
+CollectionOption = Annotated[
+    str | None, typer.Option("--collection", "-c", help="Collection to use. [default: from rag.toml]")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option("--where", help="Only documents whose metadata has KEY=VALUE; may be repeated."),
+]
+
+
+def services(data: Path | None, collection: str | None = None) -> Services:
+    """The wired product for the settings in force, with these options on top."""
+    import os
+
+    from api.services import connect
+    from api.settings import load, quiet_environment
+
+    quiet_environment()
+    overrides: dict[str, Any] = {}
+    if data is not None:
+        overrides["data"] = data
+    if collection is not None:
+        overrides["collection"] = collection
+    return connect(load(start=Path.cwd(), env=os.environ, overrides=overrides))
+
+
+def where(conditions: Sequence[str] | None) -> dict[str, str]:
+    """``["language=es"]`` to ``{"language": "es"}``. Raises InvalidFilter."""
+    return assignments(conditions, option="--where")
+
+
+def assignments(pairs: Sequence[str] | None, *, option: str) -> dict[str, str]:
+    """``NAME=VALUE`` options as a mapping; a value may hold further equals signs.
+
+    >>> assignments(["question=a=b"], option="--var")
+    {'question': 'a=b'}
+    """
+    from rag.errors import InvalidFilter
+
+    values: dict[str, str] = {}
+    for pair in pairs or ():
+        name, sign, value = pair.partition("=")
+        if not sign or not name.strip():
+            raise InvalidFilter(f"{option} {pair!r}: write it as NAME=VALUE")
+        values[name.strip()] = value
+    return values
+
+
+def fail(error: RagError) -> NoReturn:
+    """``Error: …`` on stderr; exit 2 when the request itself was wrong, 1 else."""
+    from rag.errors import UsageError
+
+    typer.echo(f"Error: {error}", err=True)
+    raise typer.Exit(2 if isinstance(error, UsageError) else 1)
+
+
+def print_json(value: object) -> None:
+    """One JSON object, keys in the order given, characters as they are."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def short(uri: str) -> str:
+    """A URI as a person would name it: a path below the current folder, else as it is."""
+    if not uri.startswith("file://"):
+        return uri
+    path = uri.removeprefix("file://")
+    here = f"{Path.cwd().as_posix()}/"
+    return path.removeprefix(here)
+
+
+def number(value: float, unit: str) -> str:
+    """A count with its noun.
+
+    >>> number(1, "chunk"), number(5183, "document")
+    ('1 chunk', '5,183 documents')
+    """
+    plural = "" if value == 1 else "s"
+    return f"{value:,} {unit}{plural}"
+
+
+def duration(seconds: float) -> str:
+    """A span of time as people say it.
+
+    >>> duration(0.4), duration(75), duration(7300)
+    ('under 1 s', '1 min 15 s', '2 h 1 min')
+    """
+    if seconds < 1:
+        return "under 1 s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def marked(text: str, spans: Iterable[tuple[int, int]], *, colour: bool) -> str:
+    """``text`` with the spans set apart: coloured on a terminal, ``[[…]]`` in a file.
+
+    >>> marked("boil the water", [(9, 14)], colour=False)
+    'boil the [[water]]'
+    """
+    before, after = ("\x1b[1;33m", "\x1b[0m") if colour else ("[[", "]]")
+    parts: list[str] = []
+    at = 0
+    for start, end in spans:
+        parts += [text[at:start], before, text[start:end], after]
+        at = end
+    return "".join([*parts, text[at:]])
+
+
+def on_terminal() -> bool:
+    """Whether standard output is read by a person."""
+    return sys.stdout.isatty()
+
+
+def printable(text: str) -> str:
+    """Text from outside without control characters, so that it cannot drive the terminal.
+
+    >>> printable("red \\x1b[31malert\\x07")
+    'red \\ufffd[31malert\\ufffd'
+    """
+    return "".join(c if c in "\n\t" or c.isprintable() else "\ufffd" for c in text)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns as wide as they need to be; figures to the right.
+
+    >>> print(table(["name", "chunks"], [["docs", "12"], ["faq", "3"]]))
+    name  chunks
+    docs      12
+    faq        3
+    """
+    lines = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    figures = [
+        len(lines) > 1 and all(line[i].replace(",", "").replace(".", "").isdigit() for line in lines[1:])
+        for i in range(len(header))
+    ]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, figures, strict=True)
+        ).rstrip()
+        for line in lines
+    )

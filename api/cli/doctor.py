@@ -1,0 +1,43 @@
+"""rag doctor"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from api.cli.common import DataOption, JsonOption, print_json, printable
+
+
+def doctor(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Rebuild what can be rebuilt; documents are never touched.")
+    ] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that everything acknowledged is there, whole, current and found. Exit 1 where it is not."""
+    from api.cli.common import services
+
+    report = services(data).doctor(repair=repair)
+    if as_json:
+        print_json(
+            {
+                "ok": report.ok,
+                "checked": report.checked,
+                "repairs": list(report.repairs),
+                "findings": [asdict(finding) for finding in report.findings],
+            }
+        )
+    else:
+        for done in report.repairs:
+            typer.echo(f"repaired: {done}")
+        for finding in report.findings:
+            typer.echo(printable(f"{finding.severity}: {finding.invariant}: {finding.message}"))
+            if finding.mend:
+                typer.echo(f"  mend: {finding.mend}")
+        looked = ", ".join(f"{count:,} {name}" for name, count in report.checked.items())
+        typer.echo(f"{'All well' if report.ok else 'Not well'}. Checked: {looked}.")
+    if not report.ok:
+        raise typer.Exit(1)

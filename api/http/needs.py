@@ -1,0 +1,44 @@
+"""What the routes ask of the services: :class:`api.services.Services` has it, and so may a test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from api.sections import Settings
+from rag.protocols import Where
+from rag.types import Document, Hit
+
+if TYPE_CHECKING:
+    from indexes.catalogue import CollectionInfo
+    from ingest.job import IngestReport
+    from rag.answer import Event
+
+
+class Needs(Protocol):
+    """Every method blocks and is called in a worker thread. All raise what :mod:`rag.errors` names."""
+
+    settings: Settings
+
+    def search(
+        self, question: str, *, collection: str | None, k: int | None, where: Where, mode: str | None
+    ) -> list[Hit]: ...
+
+    def ask_events(
+        self,
+        question: str,
+        *,
+        collection: str | None,
+        k: int | None,
+        where: Where,
+        prompt: str | None,
+        variables: Mapping[str, str] | None,
+    ) -> Iterator[Event]: ...
+
+    def ingest_texts(self, documents: Sequence[Document], *, collection: str | None) -> IngestReport: ...
+
+    def ingest_files(self, files: Sequence[tuple[str, bytes]], *, collection: str | None) -> IngestReport: ...
+
+    def collections(self) -> list[CollectionInfo]: ...
+
+    def health(self) -> dict[str, Any]: ...

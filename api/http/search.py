@@ -1,0 +1,32 @@
+"""POST /v1/search"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api.http.desk import Desk
+from api.http.needs import Needs
+from api.schemas import HitOut, SearchOut, SearchRequest
+from rag.highlight import matches
+
+
+def router(services: Needs, desk: Desk) -> APIRouter:
+    """Passages for a question. By POST, because questions in URLs end up in logs and traces."""
+    routes = APIRouter()
+
+    @routes.post("/v1/search")
+    async def search(request: SearchRequest) -> SearchOut:
+        """The passages that answer a question, best first."""
+
+        def work() -> SearchOut:
+            question = request.question
+            hits = services.search(
+                question, collection=request.collection, k=request.k, where=request.where, mode=request.mode
+            )
+            return SearchOut(
+                query=question, hits=[HitOut.of(hit, matches(question, hit.chunk.text)) for hit in hits]
+            )
+
+        return await desk.run(work)
+
+    return routes

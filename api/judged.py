@@ -1,0 +1,71 @@
+"""A judged set put to the real thing: its documents in a throw-away collection, its questions to each leg."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ingest.job import Progress, texts_source
+from rag.errors import EvaluationError
+from rag.evaluate import JudgedSet, Row, document_scores, evaluate, read_beir
+from rag.types import Query
+
+if TYPE_CHECKING:
+    from api.services import Services
+
+SYSTEMS = ("lexical", "vector", "hybrid")
+CHUNKS = 300
+"""Chunks asked for a question: several of one document must still leave a hundred documents for R@100."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The rows of one evaluation, and what it was run on."""
+
+    judged: JudgedSet
+    rows: tuple[Row, ...]
+    documents: int
+    chunks: int
+
+
+def evaluate_set(
+    services: Services,
+    folder: Path,
+    *,
+    queries: str = "queries.jsonl",
+    systems: Sequence[str] = SYSTEMS,
+    on_ingest: Callable[[Progress], None],
+    on_query: Callable[[str, int, int], None],
+) -> Outcome:
+    """Measure the legs and the hybrid on a BEIR folder.
+
+    Its documents go to a collection of their own, which is removed at the end; their vectors stay in
+    the catalogue by content, so that a second evaluation of the same texts embeds nothing. Raises
+    EvaluationError, and what an ingest or a search raises.
+    """
+    unknown = [system for system in systems if system not in SYSTEMS]
+    if unknown:
+        raise EvaluationError(f"no system {unknown[0]!r}; there are {', '.join(SYSTEMS)}")
+    judged = read_beir(folder, queries=queries)
+    if not judged.has_corpus:
+        raise EvaluationError(f"{folder} has no corpus.jsonl: there is nothing to search in")
+    collection = f"eval-{secrets.token_hex(6)}"
+    source = texts_source(judged.documents())
+    try:
+        report = services.take_in([source], collection=collection, wait=0.0, on_progress=on_ingest)
+        if report.counts.failures and not report.counts.chunks:
+            raise EvaluationError(f"{folder}: {report.counts.failures[0].detail}")
+
+        def ask(mode: str, query: Query) -> list[tuple[str, float]]:
+            return document_scores(services.search(query.text, collection=collection, k=CHUNKS, mode=mode))
+
+        asked = {mode: partial(ask, mode) for mode in systems}
+        rows = evaluate(asked, judged.queries, judged.qrels, progress=on_query)
+    finally:
+        if any(info.name == collection for info in services.collections()):
+            services.remove_collection(collection)
+    return Outcome(judged, tuple(rows), report.counts.documents_added, report.counts.chunks)

@@ -1,0 +1,234 @@
+"""Every setting: its name, type, default and what it means. ``rag init`` writes this out as rag.toml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from ingest.fetch import FetchSettings
+from ingest.parse.options import DEFAULTS as PARSE
+from ingest.parse.options import ParseOptions
+from ingest.sources import SourceSettings
+from rag.answer import DEFAULT_BUDGET
+from rag.retrieve import MAX_K, Mode, RetrievalSettings
+
+RETRIEVAL = RetrievalSettings()
+SOURCES = SourceSettings()
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Fields = tuple[str, ...]
+
+
+class Section(BaseModel):
+    """Frozen; a name that is not here is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EmbedderSection(Section):
+    """What turns texts into vectors. Another model, prefix or precision: embedding anew."""
+
+    model: str = Field(
+        default="all-MiniLM-L6-v2",
+        min_length=1,
+        description="A sentence-transformers model: hub name or local folder.",
+    )
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
+        default="auto", description="auto takes the fastest that this machine computes exactly enough."
+    )
+    query_prefix: str = Field(
+        default="", description='Put before every question ("query: " for the E5 models).'
+    )
+    document_prefix: str = Field(
+        default="", description='Put before every passage ("passage: " for the E5 models).'
+    )
+
+
+class ChunkerSection(Section):
+    """How documents are cut. Another cut means chunking anew: rag plan tells what that costs."""
+
+    target_tokens: int = Field(
+        default=0,
+        ge=0,
+        description="Tokens that a chunk aims at, within the embedder's limit; 0: the chunker's choice.",
+    )
+    overlap_tokens: int = Field(default=0, ge=0, description="Tokens of a chunk that the next one repeats.")
+
+
+class IngestSection(Section):
+    """What is taken in, and the limits that a hostile file or server meets."""
+
+    include: Fields = Field(
+        default=SOURCES.include, description='Globs of files to take, such as ["*.md"]; none: all.'
+    )
+    exclude: Fields = Field(
+        default=SOURCES.exclude, description='Globs of files and folders to leave, such as ["drafts"].'
+    )
+    links_outside: bool = Field(
+        default=SOURCES.links_outside,
+        description="Follow symbolic links that lead out of the folder being ingested.",
+    )
+    max_file_bytes: Count = Field(
+        default=SOURCES.max_file_bytes, description="Larger files are reported, not read."
+    )
+    parser_timeout_s: Seconds = Field(
+        default=60.0, description="Seconds after which a file's parser is stopped."
+    )
+    parser_memory_mb: int = Field(default=1024, ge=256, description="Megabytes that a file's parser may use.")
+    allow_private_urls: bool = Field(
+        default=SOURCES.fetch.allow_private,
+        description="Fetch URLs of private, loopback and link-local addresses too.",
+    )
+    url_max_bytes: Count = Field(
+        default=SOURCES.fetch.max_bytes, description="Bytes that one URL may send, unpacked."
+    )
+    url_timeout_s: Seconds = Field(
+        default=SOURCES.fetch.timeout_s, description="Seconds that one URL may take, redirects included."
+    )
+    csv_documents: Literal["table", "row"] = Field(
+        default=PARSE.csv_documents,
+        description="A CSV file is one document (table), or one for each row (row).",
+    )
+    id_fields: Fields = Field(
+        default=PARSE.id_fields, description="JSONL and CSV rows: the first of these there is the id."
+    )
+    title_fields: Fields = Field(
+        default=PARSE.title_fields, description="JSONL and CSV rows: the same for the title."
+    )
+    text_fields: Fields = Field(
+        default=PARSE.text_fields, description="JSONL and CSV rows: the same for the text."
+    )
+    metadata_fields: Fields = Field(
+        default=PARSE.metadata_fields,
+        description="JSONL and CSV rows: fields kept as metadata; none: all others.",
+    )
+
+    def source_settings(self) -> SourceSettings:
+        """The part that is about finding and fetching."""
+        limits = FetchSettings(
+            max_bytes=self.url_max_bytes, timeout_s=self.url_timeout_s, allow_private=self.allow_private_urls
+        )
+        return SourceSettings(
+            max_file_bytes=self.max_file_bytes,
+            include=self.include,
+            exclude=self.exclude,
+            links_outside=self.links_outside,
+            fetch=limits,
+        )
+
+    def parse_options(self) -> ParseOptions:
+        """The part that is about reading what was found."""
+        return ParseOptions(
+            max_file_bytes=self.max_file_bytes,
+            csv_documents=self.csv_documents,
+            id_fields=self.id_fields,
+            title_fields=self.title_fields,
+            text_fields=self.text_fields,
+            metadata_fields=self.metadata_fields,
+        )
+
+
+class IndexSection(Section):
+    """The index that is derived from the catalogue; it can be rebuilt at any time."""
+
+    kind: Literal["faiss", "exact"] = Field(
+        default="faiss", description="faiss, or exact: plain arrays, slower. Same hits."
+    )
+
+
+class RetrievalSection(Section):
+    """How a question becomes passages."""
+
+    mode: Mode = Field(default=RETRIEVAL.mode, description="hybrid, vector or lexical.")
+    k: int = Field(default=RETRIEVAL.k, ge=1, le=MAX_K, description="Passages that a search returns.")
+    vector_pool: int = Field(
+        default=RETRIEVAL.vector_pool,
+        ge=1,
+        le=MAX_K,
+        description="Candidates that the vectors offer to the fusion.",
+    )
+    lexical_pool: int = Field(
+        default=RETRIEVAL.lexical_pool,
+        ge=1,
+        le=MAX_K,
+        description="Candidates that the words offer to the fusion.",
+    )
+    vector_weight: Share = Field(
+        default=RETRIEVAL.vector_weight, description="Share of the vectors in the fusion, 0 to 1."
+    )
+
+    def retrieval_settings(self) -> RetrievalSettings:
+        """The same as the retriever takes it."""
+        return RetrievalSettings(**self.model_dump())
+
+
+class ContextSection(Section):
+    """What of the passages the prompt gets."""
+
+    max_tokens: Count = Field(
+        default=DEFAULT_BUDGET, description="Tokens that the passages may take in the prompt."
+    )
+
+
+class PromptsSection(Section):
+    """The prompt templates, besides those that are shipped."""
+
+    dir: Path = Field(default=Path("prompts"), description="Folder of your own templates; it need not exist.")
+    default: str = Field(
+        default="answer", min_length=1, description="The prompt that rag ask takes without --prompt."
+    )
+
+
+class LlmSection(Section):
+    """The language model that answers. Its key never stands here but in the environment: RAG_LLM_API_KEY."""
+
+    model: str = Field(
+        default="", description='As LangChain names it, "openai:gpt-5-mini"; empty: extractive answers.'
+    )
+    base_url: str = Field(
+        default="", description="Address of an OpenAI-compatible server; empty: the provider's."
+    )
+    temperature: Annotated[float, Field(ge=0, le=2)] = Field(
+        default=0.0, description="0 for the likeliest answer."
+    )
+    max_tokens: Count = Field(default=1024, description="Tokens of the longest answer.")
+    timeout_s: Seconds = Field(default=120.0, description="Seconds to wait for the model.")
+
+
+class ServerSection(Section):
+    """rag serve."""
+
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="A loopback address: there are no keys yet."
+    )
+    port: int = Field(default=8080, ge=0, le=65_535, description="0 takes any free port.")
+    max_body_mb: Count = Field(default=64, description="Megabytes of the largest request.")
+    workers: int = Field(
+        default=4, ge=1, le=256, description="Requests that search, answer or ingest at a time."
+    )
+    queue: int = Field(
+        default=64, ge=0, description="Requests that may wait for that; more are told to come back (503)."
+    )
+
+
+class Settings(Section):
+    """All settings. ``data`` and ``prompts.dir`` are absolute once they are loaded."""
+
+    data: Path = Field(default=Path(".rag"), description="Folder of the catalogue and the indexes.")
+    collection: str = Field(
+        default="default", min_length=1, description="The collection where none is named."
+    )
+    embedder: EmbedderSection = EmbedderSection()
+    chunker: ChunkerSection = ChunkerSection()
+    ingest: IngestSection = IngestSection()
+    index: IndexSection = IndexSection()
+    retrieval: RetrievalSection = RetrievalSection()
+    context: ContextSection = ContextSection()
+    prompts: PromptsSection = PromptsSection()
+    llm: LlmSection = LlmSection()
+    server: ServerSection = ServerSection()
+    llm_api_key: SecretStr | None = Field(default=None, description="From RAG_LLM_API_KEY alone.")

@@ -1,0 +1,478 @@
+"""The wiring: every concrete choice on one page.
+
+``connect(settings)`` gives what commands and routes call. Nothing is loaded before it is needed: a
+``rag documents list`` never waits for a model.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, cast
+
+from api.settings import Settings
+from indexes.catalogue import Catalogue, CollectionInfo, DocumentInfo
+from ingest import job
+from ingest.chunk import Chunker
+from ingest.parse.worker import ParserProcess
+from ingest.read import ParsedSource, UploadedFiles
+from ingest.sources import open_source
+from rag import prompts
+from rag.answer import Event, Pipeline, Rendered
+from rag.embed import Precision, SentenceTransformerEmbedder, choose_precision, rate
+from rag.embed.precision import PROBE
+from rag.errors import EmbedderMismatch, NotFound, UnknownDocument
+from rag.language import detect
+from rag.protocols import NO_WHERE, ChatModel, Collection, Item, RemoveItem, Space, Where
+from rag.retrieve import Mode, Retriever
+from rag.types import Chunk, Document, Hit, Vectors
+
+if TYPE_CHECKING:
+    from indexes.collection import SqliteCollection
+    from indexes.doctor import Report
+    from ingest.job import IngestReport, Plan, Progress
+
+Tell = Callable[["Progress"], None]
+
+
+def connect(settings: Settings) -> Services:
+    """The product, wired as ``settings`` say."""
+    return Services(settings)
+
+
+def _quiet(_: Progress) -> None:
+    pass
+
+
+class Services:
+    """What every way in calls. Safe in any thread; close it, or use it as a context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock = threading.RLock()
+        self._open: dict[str, Catalogue] = {}
+        self._embedders: dict[str, SentenceTransformerEmbedder] = {}
+
+    def __enter__(self) -> Services:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what was opened."""
+        with self._lock:
+            for catalogue in self._open.values():
+                catalogue.close()
+            self._open.clear()
+
+    # --- the parts ---------------------------------------------------------------------------
+
+    def catalogue(self, *, create: bool = False) -> Catalogue:
+        """The data folder's catalogue. Raises NotFound where there is none and ``create`` is False."""
+        with self._lock:
+            found = self._open.get("catalogue")
+            if found is None:
+                kind = self.settings.index.kind
+                found = self._open["catalogue"] = Catalogue.open(self.settings.data, create=create, kind=kind)
+            return found
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever ingested into the data folder."""
+        return (self.settings.data / "catalogue.db").exists()
+
+    def embedder(self) -> SentenceTransformerEmbedder:
+        """The embedder that the settings name.
+
+        Precision "auto" is chosen once, by a measurement on this machine, and remembered: what the
+        first ingest took, the next one takes as well, so that vectors are never mixed.
+        """
+        section = self.settings.embedder
+        with self._lock:
+            precision: Precision | None = None if section.precision == "auto" else section.precision
+            fact = f"precision:{section.model}"
+            if precision is None and self.exists:
+                precision = cast("Precision | None", self.catalogue().fact(fact))
+            if precision is None:
+                precision = choose_precision(section.model).precision
+                self.catalogue(create=True).remember(fact, precision, wait=5.0)
+            return self._embedder_of({**section.model_dump(), "precision": precision})
+
+    def _embedder_of(self, about: Mapping[str, Any]) -> SentenceTransformerEmbedder:
+        name = json.dumps(about, sort_keys=True)
+        with self._lock:
+            if name not in self._embedders:
+                self._embedders[name] = SentenceTransformerEmbedder(
+                    about["model"],
+                    precision=about["precision"],
+                    query_prefix=about["query_prefix"] or None,
+                    document_prefix=about["document_prefix"] or None,
+                )
+            return self._embedders[name]
+
+    def chunker(self, embedder: SentenceTransformerEmbedder) -> Chunker:
+        """The chunker that the settings describe, for what this embedder reads at a time."""
+        section = self.settings.chunker
+        return Chunker(
+            embedder.tokenizer,
+            max_tokens=embedder.info.max_tokens,
+            target_tokens=section.target_tokens or None,
+            overlap_tokens=section.overlap_tokens,
+            tokenizer_name=embedder.info.name,
+        )
+
+    @cached_property
+    def chat(self) -> ChatModel | None:
+        """The LLM that the settings name; None for extractive answers."""
+        section = self.settings.llm
+        if not section.model:
+            return None
+        from rag.llm import chat_model
+
+        key = self.settings.llm_api_key
+        return chat_model(
+            section.model,
+            base_url=section.base_url or None,
+            api_key=key.get_secret_value() if key else None,
+            timeout=section.timeout_s,
+            options={"temperature": section.temperature, "max_tokens": section.max_tokens},
+        )
+
+    @contextmanager
+    def _parser(self) -> Iterator[ParserProcess]:
+        section = self.settings.ingest
+        with ParserProcess(
+            timeout_s=section.parser_timeout_s,
+            memory_mb=section.parser_memory_mb,
+            options=section.parse_options(),
+        ) as parser:
+            yield parser
+
+    # --- taking in ---------------------------------------------------------------------------
+
+    def ingest(
+        self,
+        arguments: Sequence[str],
+        *,
+        collection: str | None = None,
+        wait: float = 0.0,
+        on_progress: Tell = _quiet,
+    ) -> IngestReport:
+        """Bring a collection in step with folders, files and URLs. Raises NotFound, LockHeld, …"""
+        with self._parser() as parser:
+            return self.take_in(
+                self._sources(arguments, parser), collection=collection, wait=wait, on_progress=on_progress
+            )
+
+    def ingest_texts(
+        self, documents: Sequence[Document], *, collection: str | None = None, wait: float = 30.0
+    ) -> IngestReport:
+        """Take in documents that need no parsing. Their language is told where they do not say it."""
+        told = [
+            replace(document, metadata={"language": language, **document.metadata})
+            if (language := detect(document.text))
+            else document
+            for document in documents
+        ]
+        return self.take_in([job.texts_source(told)], collection=collection, wait=wait)
+
+    def ingest_files(
+        self, files: Sequence[tuple[str, bytes]], *, collection: str | None = None, wait: float = 30.0
+    ) -> IngestReport:
+        """Take in files by name and content."""
+        with self._parser() as parser:
+            source = UploadedFiles(tuple(files), parser, self.settings.ingest.parse_options())
+            return self.take_in([source], collection=collection, wait=wait)
+
+    def plan(
+        self, arguments: Sequence[str], *, collection: str | None = None, on_progress: Tell = _quiet
+    ) -> Plan:
+        """What :meth:`ingest` would do now, and how long its embedding would take here."""
+        embedder = self.embedder()
+        chunker = self.chunker(embedder)
+        catalogue = self.catalogue(create=True)
+        with self._parser() as parser:
+            planned = job.plan(
+                self._sources(arguments, parser),
+                catalogue.ledger(collection or self.settings.collection),
+                space=Space(chunker.fingerprint, embedder.info),
+                chunker=chunker,
+                on_progress=on_progress,
+            )
+        if not planned.counts.characters_embedded:
+            return replace(planned, seconds=0.0)
+        known = catalogue.fact(_rate_of(embedder))
+        speed = float(known) if known else _characters_per_second(embedder)
+        if not known:
+            catalogue.remember(_rate_of(embedder), str(speed), wait=5.0)
+        return replace(planned, seconds=planned.counts.characters_embedded / speed)
+
+    def _sources(self, arguments: Sequence[str], parser: ParserProcess) -> list[ParsedSource]:
+        section = self.settings.ingest
+        opened = [open_source(argument, settings=section.source_settings()) for argument in arguments]
+        return [ParsedSource(source, parser, section.parse_options()) for source in opened]
+
+    def take_in(
+        self,
+        sources: Sequence[job.Source],
+        *,
+        collection: str | None = None,
+        wait: float = 0.0,
+        on_progress: Tell = _quiet,
+    ) -> IngestReport:
+        """Bring a collection in step with any sources."""
+        embedder = self.embedder()
+        chunker = self.chunker(embedder)
+        space = Space(chunker.fingerprint, embedder.info)
+        catalogue = self.catalogue(create=True)
+        self._remember_embedder(catalogue, embedder, wait)
+        with catalogue.writer(collection or self.settings.collection, space, wait=wait) as writer:
+            report = job.run(
+                sources, writer, space=space, chunker=chunker, embedder=embedder, on_progress=on_progress
+            )
+        if (speed := report.characters_per_second) is not None:
+            catalogue.remember(_rate_of(embedder), str(speed), wait=5.0)
+        return report
+
+    def _remember_embedder(
+        self, catalogue: Catalogue, embedder: SentenceTransformerEmbedder, wait: float
+    ) -> None:
+        """How to load this embedder again, for as long as a collection answers with its vectors."""
+        fact = f"embedder:{embedder.info.fingerprint}"
+        if catalogue.fact(fact) is None:
+            section = self.settings.embedder
+            about = {
+                "model": section.model,
+                "precision": embedder.precision,
+                "query_prefix": section.query_prefix,
+                "document_prefix": section.document_prefix,
+            }
+            catalogue.remember(fact, json.dumps(about), wait=wait)
+
+    # --- asking ------------------------------------------------------------------------------
+
+    def search(
+        self,
+        question: str,
+        *,
+        collection: str | None = None,
+        k: int | None = None,
+        where: Where = NO_WHERE,
+        mode: str | None = None,
+    ) -> list[Hit]:
+        """The best chunks for a question. Raises UnknownCollection, InvalidQuery, EmbedderMismatch."""
+        found, retriever = self._searching(collection, mode=mode)
+        return retriever.search(found, question, k=k, where=where)
+
+    def ask_events(
+        self,
+        question: str,
+        *,
+        collection: str | None = None,
+        k: int | None = None,
+        where: Where = NO_WHERE,
+        prompt: str | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> Iterator[Event]:
+        """Retrieved context, pieces of the answer, then the whole Answer."""
+        found, pipeline = self._answering(collection)
+        name = prompt or self.settings.prompts.default
+        yield from pipeline.stream(found, question, prompt=name, k=k, where=where, variables=variables)
+
+    def render(
+        self,
+        question: str,
+        *,
+        collection: str | None = None,
+        k: int | None = None,
+        where: Where = NO_WHERE,
+        prompt: str | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> Rendered:
+        """Exactly what the model would get."""
+        found, pipeline = self._answering(collection)
+        name = prompt or self.settings.prompts.default
+        return pipeline.render(found, question, prompt=name, k=k, where=where, variables=variables)
+
+    def _searching(self, name: str | None, *, mode: str | None = None) -> tuple[SqliteCollection, Retriever]:
+        settings = self.settings.retrieval.retrieval_settings()
+        if mode is not None:
+            settings = replace(settings, mode=cast("Mode", mode))
+        name = name or self.settings.collection
+        catalogue = self.catalogue()
+        embedder = self._embedder_for(catalogue, name)
+        return catalogue.collection(name, embedder=embedder.info), Retriever(embedder, settings=settings)
+
+    def _answering(self, name: str | None) -> tuple[SqliteCollection, Pipeline]:
+        found, retriever = self._searching(name)
+        pipeline = Pipeline(
+            retriever,
+            chat=self.chat,
+            embedder=self._embedder_for(self.catalogue(), found.name),
+            prompts=partial(prompts.load, folder=self.settings.prompts.dir),
+            budget=self.settings.context.max_tokens,
+            read=self._read,
+        )
+        return found, pipeline
+
+    def _read(self, collection: Collection, document_id: str, start: int, end: int) -> str:
+        return self.catalogue().document(collection.name, document_id).text[start:end]
+
+    def _embedder_for(self, catalogue: Catalogue, collection: str) -> SentenceTransformerEmbedder:
+        """The embedder whose vectors the collection holds, which may not be the configured one yet."""
+        catalogue.collection(collection)  # names those there are, if this one is not
+        space = catalogue.ledger(collection).space
+        if space is None:
+            return self.embedder()
+        fingerprint = space.embedder.fingerprint
+        about = catalogue.fact(f"embedder:{fingerprint}")
+        embedder = self._embedder_of(json.loads(about)) if about else self.embedder()
+        if embedder.info.fingerprint != fingerprint:
+            raise EmbedderMismatch(
+                f"the vectors of {collection!r} are of {space.embedder.name!r} ({fingerprint[:12]}), and "
+                f"what that name stands for now is another model ({embedder.info.fingerprint[:12]}): put the "
+                "first one back, or embed anew: rag plan tells the price, rag ingest does it"
+            )
+        return embedder
+
+    # --- looking after -----------------------------------------------------------------------
+
+    def collections(self) -> list[CollectionInfo]:
+        """Every collection, by name; none before the first ingest."""
+        return self.catalogue().collections() if self.exists else []
+
+    def collection_info(self, name: str) -> CollectionInfo:
+        """One collection. Raises UnknownCollection."""
+        catalogue = self.catalogue()
+        catalogue.collection(name)
+        return next(info for info in catalogue.collections() if info.name == name)
+
+    def remove_collection(self, name: str) -> None:
+        """Forget a collection."""
+        self.catalogue().remove_collection(name, wait=5.0)
+
+    def documents(self) -> list[DocumentInfo]:
+        """The documents of the collection in use."""
+        return self.catalogue().documents(self.settings.collection)
+
+    def failed_items(self) -> list[Item]:
+        """What could not be taken in, as of the last ingest."""
+        return [
+            item for item in self.catalogue().ledger(self.settings.collection).items().values() if item.reason
+        ]
+
+    def document(self, name: str) -> tuple[Document, list[Chunk]]:
+        """A document by its id, or by the end of it when that names one alone, and its chunks."""
+        name = self._document_id(name)
+        catalogue, collection = self.catalogue(), self.settings.collection
+        return catalogue.document(collection, name), catalogue.chunks(collection, name)
+
+    def remove_documents(self, names: Sequence[str], *, under: str | None = None) -> int:
+        """Forget documents, by id or the end of it, and all that came from ``under``. Returns how many."""
+        catalogue, collection = self.catalogue(), self.settings.collection
+        removed = 0
+        if names:
+            ids = list(dict.fromkeys(self._document_id(name) for name in names))
+            removed += catalogue.remove_documents(collection, ids, wait=5.0)
+        if under is not None:
+            removed += self._remove_under(under)
+        return removed
+
+    def _remove_under(self, under: str) -> int:
+        from pathlib import Path
+
+        from ingest.sources import uri_of
+
+        catalogue, collection = self.catalogue(), self.settings.collection
+        prefix = under if "://" in under or ":" in under.split("/")[0] else uri_of(Path(under).absolute())
+        ledger = catalogue.ledger(collection)
+        uris = [
+            uri
+            for uri in ledger.items(prefix)
+            if uri == prefix or prefix.endswith("/") or uri[len(prefix)] in "/#"
+        ]
+        documents = sum(len(ledger.digests(uri)) for uri in uris)
+        space = ledger.space
+        if not uris or space is None:
+            raise NotFound(
+                f"nothing in {collection!r} came from {under}; rag documents list names what is there"
+            )
+        with catalogue.writer(collection, space, wait=5.0) as writer:
+            none = _no_vectors(space.embedder.dim)
+            writer.commit([RemoveItem(uri) for uri in uris], hashes=(), vectors=none)
+        return documents
+
+    def _document_id(self, name: str) -> str:
+        found = [document.id for document in self.documents()]
+        if name in found:
+            return name
+        ending = [id for id in found if id.endswith(f"/{name.removeprefix('./')}")]
+        if len(ending) == 1:
+            return ending[0]
+        if ending:
+            raise UnknownDocument(f"{name!r} may be any of {', '.join(ending[:5])}; give more of its path")
+        raise UnknownDocument(
+            f"no document {name!r} in collection {self.settings.collection!r}; rag documents list names them"
+        )
+
+    def doctor(self, *, repair: bool = False) -> Report:
+        """Check every invariant of the data folder; with ``repair``, rebuild what can be rebuilt."""
+        from indexes import doctor
+
+        catalogue = self.catalogue()
+        return doctor.repair(catalogue) if repair else doctor.check(catalogue)
+
+    def status(self) -> dict[str, Any]:
+        """Where the data lies, what is in it, what answers."""
+        section = self.settings
+        size = sum(path.stat().st_size for path in section.data.rglob("*") if path.is_file())
+        return {
+            "data": str(section.data),
+            "bytes": size,
+            "embedder": f"{section.embedder.model} ({section.embedder.precision})",
+            "llm": section.llm.model,
+            "collections": [info_as_dict(info) for info in self.collections()],
+        }
+
+    def health(self) -> dict[str, Any]:
+        """Whether questions can be answered now."""
+        return {"collections": len(self.collections())}
+
+
+def info_as_dict(info: CollectionInfo) -> dict[str, Any]:
+    """A collection at a glance, as JSON tells it."""
+    space = info.space
+    return {
+        "name": info.name,
+        "documents": info.documents,
+        "chunks": info.chunks,
+        "failed": info.failed,
+        "embedder": space.embedder.name if space else "",
+        "fingerprint": space.embedder.fingerprint if space else "",
+        "dim": space.embedder.dim if space else 0,
+        "generation": asdict(info.generation)["folder"] if info.generation else "",
+        "pending": info.pending,
+        "moving": info.moved if info.building else None,
+        "created_at": info.created_at,
+    }
+
+
+def _rate_of(embedder: SentenceTransformerEmbedder) -> str:
+    return f"characters_per_second:{embedder.info.fingerprint}"
+
+
+def _characters_per_second(embedder: SentenceTransformerEmbedder) -> float:
+    """Measured now, for a plan on a machine that has not embedded anything yet."""
+    text = " ".join(PROBE)
+    return rate(embedder) * len(text) / len(embedder.tokenizer.offsets(text))
+
+
+def _no_vectors(dim: int) -> Vectors:
+    import numpy as np
+
+    return np.zeros((0, dim), dtype=np.float32)

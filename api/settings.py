@@ -1,0 +1,266 @@
+"""The one reader of rag.toml and the environment. What can be set stands in :mod:`api.sections`.
+
+An option counts before the environment, the environment before the file, the file before the
+defaults. Whatever cannot be used is an InvalidSetting that says where it stands and what mends it:
+a setting that is misspelt would else be one that is silently not in force.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import textwrap
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from api.sections import Section, Settings
+from rag.errors import InvalidSetting
+
+__all__ = ["Settings", "default_toml", "keys", "load", "quiet_environment"]
+
+FILE = "rag.toml"
+PREFIX = "RAG_"
+CONFIG = "RAG_CONFIG"
+SECRET = "llm_api_key"  # noqa: S105 - the name of the setting
+PATHS = ("data", "prompts.dir")
+SHORT_NAMES = MappingProxyType(
+    {"RAG_DATA": "data", "RAG_COLLECTION": "collection", "RAG_LLM": "llm.model", "RAG_LLM_API_KEY": SECRET}
+)
+QUIET = MappingProxyType(
+    {
+        "ANONYMIZED_TELEMETRY": "False",  # chromadb
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "LANGCHAIN_TRACING_V2": "false",
+        "LANGSMITH_TRACING": "false",
+        "ORT_DISABLE_TELEMETRY": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "TOKENIZERS_PARALLELISM": "false",  # no telemetry, but a warning at every fork
+    }
+)
+
+
+def load(
+    *, start: Path, env: Mapping[str, str], overrides: Mapping[str, Any], config: Path | None = None
+) -> Settings:
+    """The settings in force.
+
+    rag.toml is looked for in ``start`` and its parents; ``config``, or RAG_CONFIG, names one instead.
+    ``env`` may hold RAG_DATA, RAG_COLLECTION, RAG_LLM, RAG_LLM_API_KEY and RAG_<SECTION>__<NAME>, in
+    which a list is written with commas. ``overrides`` are options by key: ``{"retrieval.k": 3}``.
+    A relative path is relative to the file that it stands in, else to ``start``; the data folder of
+    the defaults lies beside rag.toml. Raises InvalidSetting.
+    """
+    start = start.absolute()
+    file = _file(start, env, config)
+    home = file.parent if file else start
+    values: dict[str, Any] = {key: home / _field(key).default for key in PATHS}
+    given = [*(_from_file(file) if file else ()), *_from_env(env, start), *_from_options(overrides, start)]
+    for one in given:
+        value = _checked(one)
+        values[one.key] = one.base / value.expanduser() if one.key in PATHS else value
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        section, _, name = key.rpartition(".")
+        (tree.setdefault(section, {}) if section else tree)[name] = value
+    return Settings(**tree)
+
+
+def quiet_environment() -> None:
+    """Switch off what the libraries would report to their makers. What the user has set stays as it is."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+def keys() -> list[str]:
+    """Every setting that may stand in rag.toml, as "section.name", in the order of the file."""
+    found = []
+    for name, field in Settings.model_fields.items():
+        if name != SECRET:
+            section = _section(field)
+            found += [f"{name}.{inner}" for inner in section.model_fields] if section else [name]
+    return sorted(found, key=lambda key: "." in key)
+
+
+def default_toml() -> str:
+    """The commented rag.toml that ``rag init`` writes: every setting with its default."""
+    lines = [
+        "# Settings of promptwell. Every line is a default: change what you need, delete the rest.",
+        "# A command's option counts before an environment variable (RAG_DATA, RAG_COLLECTION, RAG_LLM,",
+        "# RAG_<SECTION>__<NAME>, such as RAG_RETRIEVAL__K=5), and that before this file.",
+        "# Paths are relative to this file.",
+    ]
+    section = ""
+    for key in keys():
+        outer, _, name = key.rpartition(".")
+        if outer != section:
+            section = outer
+            about = _section(Settings.model_fields[outer])
+            lines += ["", "", f"[{outer}]", *_comment((about.__doc__ if about else "") or "")]
+        field = _field(key)
+        lines += ["", *_comment(field.description or ""), f"{name} = {_toml(field.default)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, width=100, initial_indent="# ", subsequent_indent="# ")
+
+
+def _toml(value: Any) -> str:
+    """A default as TOML writes it; JSON's strings, numbers, booleans and lists are TOML's too."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+# --- where values come from ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value that somebody set. ``place`` names it in messages; ``base`` is what a path is relative to."""
+
+    key: str
+    value: Any
+    place: str
+    base: Path
+    is_text: bool = False
+
+
+def _file(start: Path, env: Mapping[str, str], config: Path | None) -> Path | None:
+    named = config or (Path(env[CONFIG]) if env.get(CONFIG) else None)
+    if named is None:
+        return next((path for folder in (start, *start.parents) if (path := folder / FILE).is_file()), None)
+    path = start / named.expanduser()
+    if not path.is_file():
+        raise InvalidSetting(f"there is no settings file {path}; rag init writes one")
+    return path
+
+
+def _from_file(path: Path) -> Iterator[_Given]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")  # some editors begin a file with a byte order mark
+        tree = tomllib.loads(text)
+    except OSError as error:
+        raise InvalidSetting(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f"{path} is not TOML: {error}") from error
+    for name, value in tree.items():
+        field = Settings.model_fields.get(name)
+        inside = value if isinstance(value, dict) and (field is None or _section(field)) else None
+        if inside is None:
+            yield _Given(name, value, _line(path, text, "", name), path.parent)
+        elif field is None:
+            raise _unknown(name, _line(path, text, name, ""), is_section=True)
+        else:
+            for inner, inner_value in inside.items():
+                yield _Given(f"{name}.{inner}", inner_value, _line(path, text, name, inner), path.parent)
+
+
+def _from_env(env: Mapping[str, str], base: Path) -> Iterator[_Given]:
+    """Without two underscores a variable may be another program's, unless it looks like a slip of ours."""
+    for name in sorted(env):
+        if name in SHORT_NAMES:
+            if env[name]:
+                yield _Given(SHORT_NAMES[name], env[name], name, base, is_text=True)
+        elif name.startswith(PREFIX) and "__" in name:
+            key = name.removeprefix(PREFIX).lower().replace("__", ".", 1)
+            yield _Given(key, env[name], name, base, is_text=True)
+        elif name.startswith(PREFIX) and name != CONFIG:
+            near = get_close_matches(name, [*SHORT_NAMES, CONFIG], n=1, cutoff=0.8)
+            if near:
+                raise InvalidSetting(f"{name} is not a setting; did you mean {near[0]}?")
+
+
+def _from_options(overrides: Mapping[str, Any], base: Path) -> Iterator[_Given]:
+    for key, value in overrides.items():
+        yield _Given(key, value, f"the option for {key}", base)
+
+
+def _line(path: Path, text: str, section: str, name: str) -> str:
+    """ "file:line" of a name in a section (of the section itself without a name), "file" if not found."""
+    current = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[\s*([\w.-]+)\s*\]", line)
+        if header:
+            current = header[1]
+            if current == section and not name:
+                return f"{path}:{number}"
+        elif current == section and re.match(rf"\s*[\"']?{re.escape(name)}[\"']?\s*[=.]", line):
+            return f"{path}:{number}"
+    return str(path)
+
+
+# --- what they must be ---------------------------------------------------------------------------
+
+
+def _section(field: FieldInfo) -> type[Section] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+def _field(key: str) -> FieldInfo:
+    outer, _, name = key.rpartition(".")
+    section = _section(Settings.model_fields[outer]) if outer else Settings
+    return (section or Settings).model_fields[name]
+
+
+def _checked(given: _Given) -> Any:
+    if (given.key == SECRET and not given.is_text) or given.key == "llm.api_key":
+        raise InvalidSetting(
+            f"{given.place}: keys never stand in a file; set RAG_LLM_API_KEY in the environment"
+        )
+    if given.key not in keys() and given.key != SECRET:
+        raise _unknown(given.key, given.place)
+    field = _field(given.key)
+    kind: Any = Annotated[field.annotation, field]  # with the field's bounds
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    try:
+        if given.is_text:
+            is_list = isinstance(field.default, tuple)
+            value = (
+                [part.strip() for part in given.value.split(",") if part.strip()] if is_list else given.value
+            )
+            return adapter.validate_python(value)
+        # JSON's strictness is TOML's: a list is an array, 3 is a float too, "3" is not a number.
+        return adapter.validate_json(json.dumps(given.value, default=str), strict=True)
+    except ValidationError as error:
+        why = error.errors(include_url=False, include_context=False, include_input=False)[0]["msg"]
+        shown = "" if given.key == SECRET else f" = {_toml(given.value)}"
+        message = f"{given.place}: {_name(given.key)}{shown} cannot be used: {why}. {field.description}"
+        raise InvalidSetting(message) from error
+
+
+def _unknown(key: str, place: str, *, is_section: bool = False) -> InvalidSetting:
+    outer, _, name = key.rpartition(".")
+    sections = [name for name, field in Settings.model_fields.items() if _section(field)]
+    if is_section or (outer and outer not in sections):
+        wrong = f"[{key if is_section else outer}]"
+        near = get_close_matches(wrong.strip("[]"), sections, n=1)
+        mend = f"did you mean [{near[0]}]?" if near else f"the sections are {', '.join(sections)}"
+        return InvalidSetting(f"{place}: there is no section {wrong}; {mend}")
+    if key in sections:
+        return InvalidSetting(f"{place}: {key} is a section; write [{key}] on a line above its settings")
+    here = [k for k in keys() if k.rpartition(".")[0] == outer]
+    same_name = [k for k in keys() if k.rpartition(".")[2] == name]
+    alike = get_close_matches(name, [k.rpartition(".")[2] for k in here], n=1)
+    near = same_name or [f"{outer}.{one}".lstrip(".") for one in alike]
+    mend = f"did you mean {_name(near[0])}?" if near else f"there are {', '.join(map(_name, here))}"
+    return InvalidSetting(f"{place}: there is no setting {_name(key)}; {mend}")
+
+
+def _name(key: str) -> str:
+    """A key as rag.toml shows it.
+
+    >>> _name("retrieval.k"), _name("data")
+    ('[retrieval] k', 'data')
+    """
+    outer, _, name = key.rpartition(".")
+    return f"[{outer}] {name}" if outer else name

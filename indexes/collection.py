@@ -1,0 +1,253 @@
+"""A collection to search: the newest generation, what is newer than it, and the judgement of SQL.
+
+Within one read transaction: candidates from the generation and from the delta beside it, joined to
+the chunks that are alive and pass the filter. So neither an old index nor a lost one changes an
+answer, and what is committed is found at once, by every process.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from indexes.delta import Delta, weighed
+from indexes.exact import best, scan
+from indexes.generation import Generation, GenerationStore
+from indexes.rows import CHUNK, SPACE, chunk_of, json_of, space_of
+from rag.errors import EmbedderMismatch, IndexDamaged, InvalidQuery, UnknownCollection
+from rag.protocols import Space, Where
+from rag.types import EmbedderInfo, Hit, Keys, Vectors
+
+Scores: TypeAlias = npt.NDArray[np.float32]
+Found: TypeAlias = tuple[Keys, Scores]
+Leg: TypeAlias = Callable[..., Found]
+"""One index with a question in it: ``leg(k=n)`` gives its n best rows."""
+
+SPARE = 16
+"""Candidates asked for beyond k, in case some are dead."""
+FILTERS_KEPT = 16
+
+LIVE_KEYS = (
+    "SELECT c.key FROM documents d JOIN chunks c ON c.document_key = d.key AND c.space_id = ? "
+    "WHERE d.collection_id = (SELECT collection_id FROM spaces WHERE id = ?)"
+)
+HAS_VALUE = (
+    " AND EXISTS (SELECT 1 FROM document_metadata m "
+    "WHERE m.document_key = d.key AND m.name = ? AND m.value = ?)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A collection at one moment: what its searches need, read in their transaction."""
+
+    db: sqlite3.Connection
+    commit: int
+    space_id: int
+    space: Space
+    generation: Generation | None
+    delta: Delta
+
+
+class Views:
+    """What a process remembers between searches. One for a catalogue, shared by its threads."""
+
+    def __init__(self, generations: GenerationStore) -> None:
+        self.generations = generations
+        self._lock = threading.Lock()
+        self._deltas: dict[str, tuple[tuple[int, int], Delta]] = {}
+        self._allowed: OrderedDict[tuple[int, str], tuple[int, Keys]] = OrderedDict()
+
+    @contextmanager
+    def view(self, name: str) -> Iterator[View | None]:
+        """The collection now; None while nothing was put in it. Raises UnknownCollection."""
+        with self.generations.store.reading() as db:
+            row = db.execute(
+                "SELECT (SELECT value FROM meta WHERE name = 'commits'), c.space_id FROM collections c "
+                "WHERE c.name = ?",
+                (name,),
+            ).fetchone()
+            if row is None:
+                raise UnknownCollection(f"no collection {name!r}; it was removed")
+            commit, space_id = int(row[0]), row[1]
+            if space_id is None:
+                yield None
+                return
+            space = space_of(db.execute(SPACE + " WHERE s.id = ?", (space_id,)).fetchone())
+            generation = self.generations.newest(db, space_id)
+            delta = self._delta(name, space_id, generation, space.embedder.dim)
+            yield View(db, commit, space_id, space, generation, delta)
+
+    def _delta(self, name: str, space_id: int, generation: Generation | None, dim: int) -> Delta:
+        id, after = (generation.info.id, generation.info.high_key) if generation else (0, 0)
+        with self._lock:
+            found = self._deltas.get(name)
+            if found is None or found[0] != (space_id, id):
+                found = self._deltas[name] = (space_id, id), Delta(space_id, after=after, dim=dim)
+            return found[1]
+
+    def allowed(self, view: View, where: Where) -> Keys | None:
+        """The live keys that pass the filter, rising; None when it filters nothing.
+
+        Remembered as long as nothing is committed: both legs of a search ask for the same.
+        """
+        if not where:
+            return None
+        ask = (view.space_id, json_of(sorted(where.items())))
+        with self._lock:
+            commit, keys = self._allowed.get(ask, (-1, None))
+            if keys is not None and commit == view.commit:
+                self._allowed.move_to_end(ask)
+                return keys
+        keys = _passing(view, where)
+        with self._lock:
+            self._allowed[ask] = view.commit, keys
+            self._allowed.move_to_end(ask)
+            while len(self._allowed) > FILTERS_KEPT:
+                self._allowed.popitem(last=False)
+        return keys
+
+
+class SqliteCollection:
+    """:class:`rag.protocols.Collection` over the catalogue and its generations. Safe in any thread."""
+
+    def __init__(self, views: Views, name: str, *, embedder: EmbedderInfo | None = None) -> None:
+        self._views = views
+        self._name = name
+        self._embedder = embedder
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def space(self) -> Space | None:
+        """How the collection is cut and embedded now; None while nothing was put in it."""
+        with self._views.view(self._name) as view:
+            return view.space if view else None
+
+    def nearest(self, vector: Vectors, *, k: int, where: Where) -> list[Hit]:
+        """The k live chunks with the highest cosine to ``vector`` (shape (dim,)), ties by key.
+
+        Raises InvalidQuery for an impossible k or a vector that is not finite, EmbedderMismatch for one
+        that another embedder made, UnknownCollection.
+        """
+        _check(k)
+        with self._views.view(self._name) as view:
+            if view is None:
+                return []
+            self._check_vector(vector, view.space)
+            allowed = self._views.allowed(view, where)
+            keys, matrix = view.delta.vectors(view.db, commit=view.commit)
+            legs: list[Leg] = [partial(scan, keys, matrix, vector, allowed=allowed)]
+            if view.generation is not None:
+                legs.append(partial(view.generation.vectors.search, vector, allowed=allowed))
+            return _hits(view, *_best_live(view, legs, k=k, judged=allowed is not None))
+
+    def matching(self, text: str, *, k: int, where: Where) -> list[Hit]:
+        """The k live chunks with the highest BM25 score for the words of ``text``; only those that match.
+
+        Raises InvalidQuery for an impossible k, UnknownCollection.
+        """
+        _check(k)
+        while True:
+            with self._views.view(self._name) as view:
+                if view is None:
+                    return []
+                try:
+                    return self._matching(view, text, k=k, where=where)
+                except IndexDamaged as error:  # its files broke beneath it: tantivy reads them as it goes
+                    if view.generation is None:
+                        raise
+                    self._views.generations.give_up(view.generation, error)
+
+    def _matching(self, view: View, text: str, *, k: int, where: Where) -> list[Hit]:
+        allowed = self._views.allowed(view, where)
+        newest = view.delta.texts(view.db, commit=view.commit)
+        indexes = newest if view.generation is None else (*newest, view.generation.lexical)
+        legs: list[Leg] = []
+        for place, index in enumerate(newest):
+            others = (*indexes[:place], *indexes[place + 1 :])
+            legs.append(partial(weighed, index, others, text, allowed=allowed))
+        if view.generation is not None:
+            legs.append(partial(view.generation.lexical.search, text, allowed=allowed))
+        return _hits(view, *_best_live(view, legs, k=k, judged=allowed is not None))
+
+    def _check_vector(self, vector: Vectors, space: Space) -> None:
+        stored = space.embedder
+        asked = self._embedder or stored
+        if asked.fingerprint != stored.fingerprint or vector.shape != (stored.dim,):
+            raise EmbedderMismatch(
+                f"collection {self._name!r} was embedded with {stored.name!r} ({stored.fingerprint}), the "
+                f"question with {asked.name!r} ({asked.fingerprint}), {vector.shape[-1]} dimensions: "
+                "set the embedder that the collection has, or run `rag ingest` to embed it anew"
+            )
+        if not np.isfinite(vector).all():
+            raise InvalidQuery("the question's vector holds numbers that are not finite")
+
+
+def _check(k: int) -> None:
+    if k < 1:
+        raise InvalidQuery(f"k = {k}: ask for 1 hit or more")
+
+
+def _passing(view: View, where: Where) -> Keys:
+    sql = LIVE_KEYS + HAS_VALUE * len(where)
+    values = [part for pair in where.items() for part in pair]
+    keys = [key for (key,) in view.db.execute(sql, (view.space_id, view.space_id, *values))]
+    return np.sort(np.array(keys, dtype=np.int64))
+
+
+def _best_live(view: View, legs: Sequence[Leg], *, k: int, judged: bool) -> Found:
+    """The k best live rows of all legs, best first, ties by key.
+
+    Each leg gives its best rows in that order, so once k of them are alive (or there are no more), none
+    that it kept back can belong to the answer. ``judged``: the legs were limited to live rows already.
+    """
+    parts: list[Found] = []
+    for search in legs:
+        fetch = k if judged else k + SPARE
+        while True:
+            keys, scores = search(k=fetch)
+            last = len(keys) < fetch
+            if not judged:
+                living = _living(view, keys)
+                alive = np.array([key in living for key in keys.tolist()], dtype=bool)
+                keys, scores = keys[alive], scores[alive]
+            if last or len(keys) >= k:
+                break
+            fetch *= 4
+        parts.append((keys, scores))
+    if not parts:
+        return np.empty(0, np.int64), np.empty(0, np.float32)
+    return best(
+        np.concatenate([keys for keys, _ in parts]), np.concatenate([scores for _, scores in parts]), k=k
+    )
+
+
+def _living(view: View, keys: Keys) -> set[int]:
+    if not len(keys):
+        return set()
+    rows = view.db.execute(
+        "SELECT key FROM chunks WHERE key IN (SELECT value FROM json_each(?)) AND space_id = ?",
+        (json_of(keys.tolist()), view.space_id),
+    )
+    return {key for (key,) in rows}
+
+
+def _hits(view: View, keys: Keys, scores: Scores) -> list[Hit]:
+    """The chunks of these keys, in this order."""
+    rows = view.db.execute(
+        CHUNK + " JOIN json_each(?) asked ON asked.value = c.key", (json_of(keys.tolist()),)
+    )
+    chunks = {chunk.key: chunk for chunk in map(chunk_of, rows)}
+    return [Hit(chunks[key], score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]

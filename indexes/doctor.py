@@ -1,0 +1,224 @@
+"""The invariants of a data folder, checked; and the repair of what can be rebuilt.
+
+=====================  =========================================================================
+``catalogue``          SQLite's own check of the file, and every reference leads somewhere
+``documents``          each document stands at one whole version: its digest holds, its cut in the
+                       space that answers is complete, and every chunk is a span of its text
+``duplicates``         no document twice in a collection, no span twice in a cut
+``vectors``            every chunk has the vector of its own text, of the embedder of its space, of
+                       the right dimension, finite, of unit length
+``generations``        every recorded generation is on disk as it was published
+``agreement``          the newest generation holds every live chunk up to its high key
+``found``              every live chunk (a sample of many) is its own nearest neighbour
+``strays``             nothing lies among the indexes that the catalogue does not know
+``spaces``             for information: a collection is being moved to another space
+=====================  =========================================================================
+
+An ``error`` is damage to the truth, a ``warning`` to what can be rebuilt from it, ``info`` neither.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from indexes import truth
+from indexes.catalogue import Catalogue
+from indexes.exact import similarities
+from indexes.generation import GenerationInfo, generations_of, open_generation, remove
+from indexes.store import transaction
+from indexes.truth import Finding, Part
+from rag.errors import CatalogueDamaged, IndexDamaged
+from rag.protocols import NO_WHERE
+
+SAMPLE = 1000
+"""Chunks of a collection that are searched by their own vector; evenly spread when there are more."""
+SHOWN = 20
+"""Findings of one invariant in one collection that are told one by one."""
+REPAIR = "rag doctor --repair"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found, and how much was looked at (invariant to number of things checked).
+
+    ``repairs`` says what :func:`repair` did.
+    """
+
+    findings: tuple[Finding, ...]
+    checked: dict[str, int]
+    repairs: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Nothing but information was found."""
+        return all(finding.severity == "info" for finding in self.findings)
+
+
+def check(catalogue: Catalogue, *, collection: str | None = None, sample: int = SAMPLE) -> Report:
+    """Check every invariant, of one collection or of all. Changes nothing. Raises UnknownCollection."""
+    if collection is not None:
+        catalogue.collection(collection)
+    checked: Counter[str] = Counter()
+    try:
+        findings = tuple(_findings(catalogue, checked, collection, sample))
+    except CatalogueDamaged as error:
+        findings = (truth.damaged(str(error)),)
+    return Report(findings, dict(checked))
+
+
+def repair(catalogue: Catalogue, *, wait: float = 0.0) -> Report:
+    """Remove strays, drop generations that do not verify, build them anew; then check.
+
+    Needs no model, and leaves the data itself alone. Raises LockHeld, CatalogueDamaged.
+    """
+    done: list[str] = []
+    generations, store = catalogue.generations, catalogue.store
+    with store.writing(wait=wait) as db:
+        if problems := truth.integrity(db):
+            raise CatalogueDamaged(f"{store.database}: {problems[0]}; {truth.damaged('').mend}")
+        collections = db.execute("SELECT name, space_id FROM collections ORDER BY name").fetchall()
+        for path in _strays(catalogue, db):
+            remove(path)
+            done.append(f"removed {path}")
+        for name, space_id in collections:
+            for info in generations_of(db, space_id):
+                if found := _generation_problem(catalogue, db, info):
+                    with transaction(db):
+                        db.execute("DELETE FROM generations WHERE id = ?", (info.id,))
+                    done.append(f"dropped generation {info.folder}: {found[1]}")
+            if space_id is not None and generations.publish(db, name, space_id, kind=catalogue.kind):
+                done.append(f"built a generation of {name}")
+    after = check(catalogue)
+    return Report(after.findings, after.checked, tuple(done))
+
+
+def _findings(
+    catalogue: Catalogue, checked: Counter[str], only: str | None, sample: int
+) -> Iterator[Finding]:
+    broken = set()
+    with catalogue.store.reading() as db:
+        checked["catalogue"] += 1
+        if problems := truth.integrity(db):
+            yield from map(truth.damaged, problems)
+            return  # rows of a broken file prove nothing
+        rows = db.execute("SELECT name, id, space_id FROM collections ORDER BY name").fetchall()
+        parts = [Part(db, *row) for row in rows if only in (None, row[0])]
+        for part in parts:
+            for look in (truth.documents, truth.duplicates, truth.vectors, truth.spaces):
+                found = list(_few(look(part, checked)))
+                broken |= {part.name for finding in found if finding.severity == "error"}
+                yield from found
+            yield from _generations(catalogue, part, checked)
+        yield from _stray(catalogue, db, checked)
+        samples = {part.name: _sampled(part, sample) for part in parts if part.name not in broken}
+    for name, vectors in samples.items():
+        yield from _few(_found(catalogue, name, vectors, checked))
+
+
+def _generations(catalogue: Catalogue, part: Part, checked: Counter[str]) -> Iterator[Finding]:
+    for info in generations_of(part.db, part.space):
+        checked["generations"] += 1
+        checked["agreement"] += 1
+        if found := _generation_problem(catalogue, part.db, info):
+            invariant, problem = found
+            message = f"generation {info.folder}: {problem}; its loss costs speed, no answer"
+            yield Finding(invariant, "warning", part.name, message, REPAIR)
+
+
+def _stray(catalogue: Catalogue, db: sqlite3.Connection, checked: Counter[str]) -> Iterator[Finding]:
+    checked["strays"] += 1
+    busy = _writer_alive(catalogue.store.folder / "writer.lock")
+    for path in _strays(catalogue, db):
+        message = f"{path} is not in the catalogue" + (" (yet: a writer may be at work)" if busy else "")
+        name = path.relative_to(catalogue.store.indexes).parts[0]
+        yield Finding("strays", "info" if busy else "warning", name, message, REPAIR)
+
+
+def _sampled(part: Part, most: int) -> list[tuple[int, bytes]]:
+    """Keys and vectors of at most so many chunks, evenly spread."""
+    count: int
+    sql = "SELECT count(*) FROM chunks WHERE space_id = ?"
+    (count,) = part.db.execute(sql, (part.space,)).fetchone()
+    return part.db.execute(
+        "SELECT c.key, v.vector FROM (SELECT key, vector_id, row_number() OVER (ORDER BY key) AS place "
+        "FROM chunks WHERE space_id = ?) c JOIN vectors v ON v.id = c.vector_id WHERE (place - 1) % ? = 0",
+        (part.space, max(1, -(-count // most))),
+    ).fetchall()
+
+
+def _found(
+    catalogue: Catalogue, name: str, sample: list[tuple[int, bytes]], checked: Counter[str]
+) -> Iterator[Finding]:
+    collection = catalogue.collection(name)
+    for key, blob in sample:
+        checked["found"] += 1
+        vector = np.frombuffer(blob, np.float32)
+        hits = collection.nearest(vector, k=1, where=NO_WHERE)
+        lost = not hits or hits[0].score < similarities(vector[np.newaxis], vector)[0]
+        if lost and _lives(catalogue, key):  # a writer may have removed it meanwhile
+            yield Finding("found", "error", name, f"chunk {key} is not found by its own vector", REPAIR)
+
+
+def _lives(catalogue: Catalogue, key: int) -> bool:
+    with catalogue.store.reading() as db:
+        return db.execute("SELECT 1 FROM chunks WHERE key = ?", (key,)).fetchone() is not None
+
+
+def _generation_problem(
+    catalogue: Catalogue, db: sqlite3.Connection, info: GenerationInfo
+) -> tuple[str, str] | None:
+    """The invariant that a generation breaks, and how; read from the disk anew."""
+    try:
+        found = open_generation(catalogue.store.indexes / info.folder, info)
+    except IndexDamaged as error:
+        return "generations", str(error)
+    sql = "SELECT key FROM chunks WHERE space_id = ? AND key <= ?"
+    live = np.array([key for (key,) in db.execute(sql, (info.space_id, info.high_key))], dtype=np.int64)
+    if lost := int((~np.isin(live, found.vectors.keys)).sum()):
+        return "agreement", f"it lacks {lost} of {len(live)} live chunks"
+    return None
+
+
+def _strays(catalogue: Catalogue, db: sqlite3.Connection) -> list[Path]:
+    home = catalogue.store.indexes
+    if not home.is_dir():
+        return []
+    names = {name for (name,) in db.execute("SELECT name FROM collections")}
+    outside = [path for path in home.iterdir() if path.name not in names]
+    inside = (catalogue.generations.strays(db, name) for name in names)
+    return sorted(itertools.chain(outside, *inside))
+
+
+def _writer_alive(lock: Path) -> bool:
+    """Whether the process that took the lock last still runs. The lock itself is not touched: trying
+    to take it could refuse a writer that comes at that moment."""
+    found = re.match(r"\d+", lock.read_text("utf-8", "replace")) if lock.exists() else None
+    if not found:
+        return False
+    try:
+        os.kill(int(found[0]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _few(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The first findings one by one, the others as a number."""
+    last: Finding | None = None
+    for last in itertools.islice(findings, SHOWN):
+        yield last
+    if last and (more := sum(1 for _ in findings)):
+        yield Finding(
+            last.invariant, last.severity, last.collection, f"and {more} more like these", last.mend
+        )

@@ -1,0 +1,283 @@
+"""Generations: immutable indexes of one space, built, verified, published, collected, loaded.
+
+A generation holds every chunk of its space up to its high key, and is never changed: what is
+deleted later stays in it and is left out when it is searched, what is committed later has a
+higher key. So losing one costs speed, and never an answer.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from indexes.exact import ExactIndex, VectorIndex, similarities
+from indexes.faiss import FaissIndex
+from indexes.lexical import LexicalIndex
+from indexes.manifest import sync, sync_folder, verify, write_manifest
+from indexes.rows import SPACE, space_of
+from indexes.store import Store, transaction
+from rag.errors import IndexDamaged, InvalidSetting, RagError
+from rag.types import Keys, Vectors
+
+Sample: TypeAlias = list[tuple[int, Vectors]]
+
+BATCH = 4096
+KEPT = 2
+"""Generations kept of a space: the newest, and the one before it to fall back on."""
+RECALL_SAMPLE = 64
+SMALL = 5_000
+"""Chunks up to which a generation is built in about a second, so that one is built for any change."""
+WORTH = 0.05
+"""Share of a larger collection's chunks that must be new or dead before it is built anew: until then
+the newest chunks are searched from memory."""
+
+ROW = "SELECT id, space_id, folder, kind, count, high_key, manifest_sha256, created_at FROM generations"
+LEXICAL_ROW = (
+    "SELECT c.key, CASE c.breadcrumb WHEN '' THEN c.text ELSE c.breadcrumb || char(10) || c.text END, "
+    "coalesce(json_extract(d.metadata, '$.language'), '') "
+    "FROM chunks c JOIN documents d ON d.key = c.document_key"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationInfo:
+    """A generation as the catalogue records it. ``folder`` is relative to the folder of indexes."""
+
+    id: int
+    space_id: int
+    folder: str
+    kind: str
+    count: int
+    high_key: int
+    manifest_sha256: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A generation that was verified and opened."""
+
+    info: GenerationInfo
+    vectors: VectorIndex
+    lexical: LexicalIndex
+
+
+def backend(kind: str) -> type[VectorIndex]:
+    """The class of a kind of vector index. Raises InvalidSetting."""
+    kinds: dict[str, type[VectorIndex]] = {"faiss": FaissIndex, "exact": ExactIndex}
+    if kind not in kinds:
+        raise InvalidSetting(
+            f"unknown kind of vector index {kind!r}: choose one of {', '.join(sorted(kinds))}"
+        )
+    return kinds[kind]
+
+
+def generations_of(db: sqlite3.Connection, space_id: int | None) -> list[GenerationInfo]:
+    """The generations of a space, newest first; none of no space."""
+    rows = db.execute(ROW + " WHERE space_id = ? ORDER BY id DESC", (space_id,))
+    return [GenerationInfo(*row) for row in rows]
+
+
+class GenerationStore:
+    """The generations of one data folder. Loading is for any thread; the rest for the lock's holder."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._loading = threading.Lock()
+        self._loaded: dict[int, tuple[GenerationInfo, Generation | IndexDamaged]] = {}
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def newest(self, db: sqlite3.Connection, space_id: int) -> Generation | None:
+        """The newest generation of a space that verifies, loaded once in a process; None without one."""
+        for info in generations_of(db, space_id):
+            if isinstance(found := self.load(info), Generation):
+                return found
+        return None
+
+    def load(self, info: GenerationInfo) -> Generation | IndexDamaged:
+        """The generation, or what is wrong with it: hashed and opened the first time, remembered then."""
+        with self._loading:
+            if info.id not in self._loaded:
+                try:
+                    found: Generation | IndexDamaged = open_generation(self.store.indexes / info.folder, info)
+                except IndexDamaged as error:
+                    found = error
+                self._loaded[info.id] = (info, found)
+                collection = Path(info.folder).parent
+                ids = [id for id, (held, _) in self._loaded.items() if Path(held.folder).parent == collection]
+                for id in sorted({*ids} - {info.id})[:-KEPT]:
+                    del self._loaded[id]
+            return self._loaded[info.id][1]
+
+    def give_up(self, generation: Generation, error: IndexDamaged) -> None:
+        """Search without a generation that broke after it was verified."""
+        with self._loading:
+            self._loaded[generation.info.id] = generation.info, error
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def publish(self, db: sqlite3.Connection, name: str, space_id: int, *, kind: str) -> bool:
+        """Build, verify and publish a generation if there is enough new for one; collect what it replaces.
+
+        Returns whether it did. Raises StorageError when the system refuses; IndexDamaged when what was
+        built does not verify.
+        """
+        self.collect(db, name)
+        if not self._is_worth(db, space_id, kind):
+            return False
+        (last,) = db.execute(
+            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'generations'"
+        ).fetchone()
+        (high,) = db.execute("SELECT max(key) FROM chunks WHERE space_id = ?", (space_id,)).fetchone()
+        home = self.store.indexes / name
+        folder = home / f"{last + 1:06d}"
+        building = home / f".building-{folder.name}"
+        building.mkdir(parents=True)
+        sync_folder(self.store.indexes)
+        sync_folder(self.store.folder)
+        sample, count = _build(building, db, space_id, kind)
+        self.store.on_point("publish:built")
+        about = {
+            "collection": name,
+            "kind": kind,
+            "count": count,
+            "high_key": high,
+            **_embedder(db, space_id),
+        }
+        sha256 = write_manifest(building, about)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        place = folder.relative_to(self.store.indexes).as_posix()
+        info = GenerationInfo(last + 1, space_id, place, kind, count, high, sha256, now)
+        _require_recall(open_generation(building, info), sample)
+        sync(building)
+        self.store.on_point("publish:verified")
+        building.rename(folder)
+        sync_folder(home)
+        self.store.on_point("publish:renamed")
+        with transaction(db):
+            db.execute("INSERT INTO generations VALUES(?, ?, ?, ?, ?, ?, ?, ?)", astuple(info))
+        self.store.on_point("publish:recorded")
+        self.collect(db, name)
+        self.store.on_point("publish:collected")
+        return True
+
+    def collect(self, db: sqlite3.Connection, name: str) -> None:
+        """Drop what nothing needs: generations past the kept ones, unrecorded folders, unused vectors."""
+        with transaction(db):
+            db.execute(
+                "DELETE FROM generations WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER "
+                "(PARTITION BY space_id ORDER BY id DESC) AS age FROM generations) WHERE age > ?)",
+                (KEPT,),
+            )
+            db.execute(
+                "DELETE FROM vectors WHERE NOT EXISTS (SELECT 1 FROM chunks WHERE vector_id = vectors.id)"
+            )
+        for folder in self.strays(db, name):
+            remove(folder)
+
+    def strays(self, db: sqlite3.Connection, name: str) -> list[Path]:
+        """What lies among a collection's indexes without being recorded: left by a crash, or foreign."""
+        home = self.store.indexes / name
+        if not home.is_dir():
+            return []
+        known = {self.store.indexes / folder for (folder,) in db.execute("SELECT folder FROM generations")}
+        return sorted(path for path in home.iterdir() if path not in known)
+
+    def _is_worth(self, db: sqlite3.Connection, space_id: int, kind: str) -> bool:
+        live: int = db.execute("SELECT count(*) FROM chunks WHERE space_id = ?", (space_id,)).fetchone()[0]
+        recorded = generations_of(db, space_id)
+        if not live or not recorded:
+            return live > 0
+        newest = recorded[0]
+        if newest.kind != kind or isinstance(self.load(newest), IndexDamaged):
+            return True
+        sql = "SELECT count(*) FROM chunks WHERE space_id = ? AND key > ?"
+        new: int = db.execute(sql, (space_id, newest.high_key)).fetchone()[0]
+        dead = newest.count - (live - new)
+        return new + dead > (0 if live <= SMALL else WORTH * live)
+
+
+def open_generation(folder: Path, info: GenerationInfo) -> Generation:
+    """Verify a generation's files and open them. Raises IndexDamaged."""
+    verify(folder, sha256=info.manifest_sha256)
+    try:
+        found = Generation(
+            info, backend(info.kind).open(folder / "vectors"), LexicalIndex.open(folder / "lexical")
+        )
+    except RagError:
+        raise
+    except Exception as error:  # whatever a library raises over files that are as they were written
+        raise IndexDamaged(f"{folder} cannot be opened: {error}") from error
+    if not len(found.vectors.keys) == found.lexical.count == info.count:
+        raise IndexDamaged(f"{folder} holds another number of chunks than its {info.count}")
+    return found
+
+
+def lexical_rows(db: sqlite3.Connection, space_id: int, *, after: int) -> Iterator[tuple[int, str, str]]:
+    """(key, embedded text, language) of the chunks of a space past a key, by key."""
+    return db.execute(LEXICAL_ROW + " WHERE c.space_id = ? AND c.key > ? ORDER BY c.key", (space_id, after))
+
+
+def vector_batches(db: sqlite3.Connection, space_id: int, *, after: int) -> Iterator[tuple[Keys, Vectors]]:
+    """Keys and vectors of the chunks of a space past a key, by key, some thousand at a time."""
+    rows = db.execute(
+        "SELECT c.key, v.vector FROM chunks c JOIN vectors v ON v.id = c.vector_id "
+        "WHERE c.space_id = ? AND c.key > ? ORDER BY c.key",
+        (space_id, after),
+    )
+    while batch := rows.fetchmany(BATCH):
+        keys, vectors = zip(*batch, strict=True)
+        matrix = np.frombuffer(b"".join(vectors), dtype=np.float32).reshape(len(batch), -1)
+        yield np.array(keys, dtype=np.int64), matrix
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with what is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _embedder(db: sqlite3.Connection, space_id: int) -> dict[str, object]:
+    info = space_of(db.execute(SPACE + " WHERE s.id = ?", (space_id,)).fetchone()).embedder
+    return {"embedder": info.name, "fingerprint": info.fingerprint, "dim": info.dim}
+
+
+def _build(folder: Path, db: sqlite3.Connection, space_id: int, kind: str) -> tuple[Sample, int]:
+    """Both indexes of a space. Returns some of its vectors with their keys, and the number of chunks."""
+    count: int = db.execute("SELECT count(*) FROM chunks WHERE space_id = ?", (space_id,)).fetchone()[0]
+    dim = int(str(_embedder(db, space_id)["dim"]))
+    sample: Sample = []
+    every = max(1, count // RECALL_SAMPLE)
+
+    def sampled() -> Iterator[tuple[Keys, Vectors]]:
+        seen = 0
+        for keys, vectors in vector_batches(db, space_id, after=0):
+            first = -seen % every
+            sample.extend(zip(keys[first::every].tolist(), vectors[first::every], strict=True))
+            seen += len(keys)
+            yield keys, vectors
+
+    (folder / "vectors").mkdir()
+    backend(kind).build(folder / "vectors", sampled(), count=count, dim=dim)
+    LexicalIndex.build(folder / "lexical", lexical_rows(db, space_id, after=0))
+    return sample, count
+
+
+def _require_recall(generation: Generation, sample: Sample) -> None:
+    """Raise IndexDamaged unless each sampled vector finds its own key, or an equal row, first."""
+    for key, vector in sample:
+        keys, scores = generation.vectors.search(vector, k=1)
+        own = similarities(vector[np.newaxis], vector)[0]
+        if not len(keys) or scores[0] < own or (scores[0] == own and keys[0] > key):
+            raise IndexDamaged(f"{generation.info.folder} does not find chunk {key} by its own vector")

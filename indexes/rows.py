@@ -1,0 +1,105 @@
+"""Rows of the catalogue to values of rag's types, and back."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from functools import lru_cache
+
+from rag.protocols import Space
+from rag.types import Chunk, Document, EmbedderInfo, Metadata, MetadataValue, Page
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+SPACE = (
+    "SELECT s.chunker, e.name, e.fingerprint, e.dim, e.max_tokens "
+    "FROM spaces s JOIN embedders e ON e.id = s.embedder_id"
+)
+DOCUMENT = "SELECT d.id, d.title, d.uri, d.metadata, d.pages, d.text FROM documents d"
+CHUNK = (
+    'SELECT c.key, d.id, c.text, c.start, c."end", c.heading, c.page, c.breadcrumb, '
+    "d.title, d.uri, d.metadata "
+    "FROM chunks c JOIN documents d ON d.key = c.document_key"
+)
+
+
+def space_of(row: sqlite3.Row | tuple[str, str, str, int, int]) -> Space:
+    """The space in a row of SPACE."""
+    chunker, name, fingerprint, dim, max_tokens = row
+    return Space(chunker, EmbedderInfo(name=name, fingerprint=fingerprint, dim=dim, max_tokens=max_tokens))
+
+
+def document_of(row: tuple[str, str, str, str, str, str]) -> Document:
+    """The document in a row of DOCUMENT."""
+    id, title, uri, metadata, pages, text = row
+    return Document(
+        id,
+        text,
+        title=title,
+        uri=uri,
+        metadata=metadata_of(metadata),
+        pages=tuple(Page(start, label) for start, label in json.loads(pages)),
+    )
+
+
+def chunk_of(row: tuple[int, str, str, int, int, str, str, str, str, str, str]) -> Chunk:
+    """The chunk in a row of CHUNK."""
+    key, document_id, text, start, end, heading, page, breadcrumb, title, uri, metadata = row
+    return Chunk(
+        document_id,
+        text,
+        start,
+        end,
+        heading=_heading(heading),
+        page=page,
+        breadcrumb=breadcrumb,
+        title=title,
+        uri=uri,
+        metadata=metadata_of(metadata),
+        key=key,
+    )
+
+
+def json_of(value: object) -> str:
+    """Compact JSON, ASCII only: a lone surrogate in a value does not stop a commit."""
+    return _ENCODER.encode(value)
+
+
+def metadata_of(text: str) -> Metadata:
+    """The metadata in its JSON text; a list comes back as the tuple that it was.
+
+    >>> metadata_of('{"tags":["a","b"],"year":2026}')
+    {'tags': ('a', 'b'), 'year': 2026}
+    """
+    return dict(_metadata_items(text))
+
+
+def filter_values(metadata: Metadata) -> Iterable[tuple[str, str]]:
+    """What equality filters compare with: each (name, value), one for each element of a list.
+
+    >>> sorted(filter_values({"tags": ("a", "b"), "year": 2026, "draft": False}))
+    [('draft', 'false'), ('tags', 'a'), ('tags', 'b'), ('year', '2026')]
+    """
+    return {
+        (name, one if isinstance(one, str) else json.dumps(one))
+        for name, value in metadata.items()
+        for one in _elements(value)
+    }
+
+
+# Hits of one document, or of one section, repeat these texts: reading each of them anew would be half
+# the cost of a long list of hits.
+@lru_cache(maxsize=4096)
+def _metadata_items(text: str) -> tuple[tuple[str, MetadataValue], ...]:
+    found = json.loads(text)
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in found.items())
+
+
+@lru_cache(maxsize=4096)
+def _heading(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
+def _elements(value: MetadataValue) -> tuple[MetadataValue, ...]:
+    return value if isinstance(value, tuple) else (value,)

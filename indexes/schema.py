@@ -1,0 +1,146 @@
+"""The tables of ``catalogue.db`` and the migrations that lead to them.
+
+``PRAGMA user_version`` counts the migrations that were applied. A migration is a tuple of SQL
+statements, applied in one transaction; one that was ever released is never edited, the next is
+appended. Rows are written once and deleted; only pointers change in place (which space answers,
+what became of an item, the counters in ``meta``).
+
+Two keys are never reused (AUTOINCREMENT): a generation remembers chunks by key, and a key given
+anew would let an old index answer with a text that it never saw.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from rag.errors import SchemaTooNew
+
+Migration: TypeAlias = Sequence[str]
+
+FIRST: Migration = (
+    "CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    # Rises with every commit: what a process may keep in memory is valid for one value of it.
+    "INSERT INTO meta VALUES('commits', '0')",
+    """CREATE TABLE embedders(
+        id INTEGER PRIMARY KEY,
+        fingerprint TEXT NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        dim INTEGER NOT NULL,
+        max_tokens INTEGER NOT NULL)""",
+    """CREATE TABLE collections(
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE,
+        space_id INTEGER REFERENCES spaces(id) ON DELETE SET NULL,
+        created_at TEXT NOT NULL)""",
+    # The space that a collection points to answers; another one is being built beside it.
+    """CREATE TABLE spaces(
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        collection_id INTEGER NOT NULL REFERENCES collections(id) ON DELETE CASCADE,
+        chunker TEXT NOT NULL,
+        embedder_id INTEGER NOT NULL REFERENCES embedders(id),
+        created_at TEXT NOT NULL,
+        UNIQUE(collection_id, chunker, embedder_id))""",
+    """CREATE TABLE items(
+        collection_id INTEGER NOT NULL REFERENCES collections(id) ON DELETE CASCADE,
+        uri TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        parser TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        detail TEXT NOT NULL,
+        PRIMARY KEY(collection_id, uri)) WITHOUT ROWID""",
+    # One row is the live version of a document. The text stands last: SQLite reads the columns
+    # before it without walking the pages that a long text overflows into.
+    """CREATE TABLE documents(
+        key INTEGER PRIMARY KEY AUTOINCREMENT,
+        collection_id INTEGER NOT NULL REFERENCES collections(id) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        item_uri TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        characters INTEGER NOT NULL,
+        title TEXT NOT NULL,
+        uri TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        pages TEXT NOT NULL,
+        added_at TEXT NOT NULL,
+        text TEXT NOT NULL,
+        UNIQUE(collection_id, id))""",
+    "CREATE INDEX documents_of_item ON documents(collection_id, item_uri)",
+    # What equality filters are judged on: one row for a value, or for each element of a list.
+    """CREATE TABLE document_metadata(
+        document_key INTEGER NOT NULL REFERENCES documents(key) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY(document_key, name, value)) WITHOUT ROWID""",
+    "CREATE INDEX documents_of_value ON document_metadata(name, value, document_key)",
+    # That a document was cut in a space, and into how many chunks: none is an answer too.
+    """CREATE TABLE cuts(
+        document_key INTEGER NOT NULL REFERENCES documents(key) ON DELETE CASCADE,
+        space_id INTEGER NOT NULL REFERENCES spaces(id) ON DELETE CASCADE,
+        chunks INTEGER NOT NULL,
+        PRIMARY KEY(document_key, space_id)) WITHOUT ROWID""",
+    # Content-addressed: shared by all collections, and by the cuts of a re-chunking.
+    """CREATE TABLE vectors(
+        id INTEGER PRIMARY KEY,
+        embedder_id INTEGER NOT NULL REFERENCES embedders(id),
+        text_hash BLOB NOT NULL,
+        vector BLOB NOT NULL,
+        UNIQUE(embedder_id, text_hash))""",
+    """CREATE TABLE chunks(
+        key INTEGER PRIMARY KEY AUTOINCREMENT,
+        document_key INTEGER NOT NULL REFERENCES documents(key) ON DELETE CASCADE,
+        space_id INTEGER NOT NULL REFERENCES spaces(id) ON DELETE CASCADE,
+        ordinal INTEGER NOT NULL,
+        start INTEGER NOT NULL,
+        "end" INTEGER NOT NULL,
+        vector_id INTEGER NOT NULL REFERENCES vectors(id),
+        page TEXT NOT NULL,
+        heading TEXT NOT NULL,
+        breadcrumb TEXT NOT NULL,
+        text TEXT NOT NULL,
+        UNIQUE(document_key, space_id, ordinal))""",
+    "CREATE INDEX chunks_of_space ON chunks(space_id, key)",
+    "CREATE INDEX chunks_of_vector ON chunks(vector_id)",
+    """CREATE TABLE generations(
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        space_id INTEGER NOT NULL REFERENCES spaces(id) ON DELETE CASCADE,
+        folder TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        high_key INTEGER NOT NULL,
+        manifest_sha256 TEXT NOT NULL,
+        created_at TEXT NOT NULL)""",
+    "CREATE INDEX generations_of_space ON generations(space_id)",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (FIRST,)
+
+
+def version(db: sqlite3.Connection) -> int:
+    """How many migrations this catalogue has seen."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def refuse_newer(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Raise SchemaTooNew for a catalogue that a newer promptwell wrote."""
+    if (found := version(db)) > len(migrations):
+        raise SchemaTooNew(
+            f"the catalogue has schema {found}, this promptwell reads up to {len(migrations)}: "
+            "install the promptwell that wrote it, or a newer one (pip install -U promptwell)"
+        )
+
+
+def migrate(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Apply the migrations that are missing, each in its own transaction. The caller holds the lock."""
+    refuse_newer(db, migrations)
+    for number in range(version(db), len(migrations)):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in migrations[number]:
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {number + 1}")
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise

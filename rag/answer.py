@@ -1,0 +1,270 @@
+"""One question out: retrieve, fit, render, stream, and an answer with its citations and its receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, TypeAlias, TypedDict, Unpack
+
+from rag.citations import Citation, read_citations
+from rag.context import Context, fit
+from rag.errors import OverBudget
+from rag.extract import NOT_FOUND, NOTICE, extract
+from rag.prompts import PromptTemplate, RenderedPrompt, load
+from rag.protocols import NO_WHERE, ChatModel, Collection, Embedder, Where
+from rag.receipt import Receipt, UsedChunk
+from rag.retrieve import Retriever, checked_question
+from rag.tokens import TokenCounter, estimate_tokens
+from rag.types import Hit
+from rag.words import fold, language_of, spans
+
+DEFAULT_BUDGET = 2000
+"""Tokens of context where neither the call nor the prompt says: what small models still read well."""
+
+ANSWER_TOKENS = 512
+"""Kept free in the model's window for the answer."""
+
+ReadDocument: TypeAlias = Callable[[Collection, str, int, int], str]
+"""Collection, document id, start, end -> that part of the document's text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """The first event of a stream: what the answer will be made from."""
+
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of the answer's text; all of them joined are ``Answer.text``."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The last event of a stream. ``unknown_citations`` are numbers that the text cites and that no
+    passage has. ``notice`` is a line to show with it, in the question's language, "" when there is none.
+    """
+
+    text: str
+    citations: tuple[Citation, ...]
+    unknown_citations: tuple[int, ...]
+    extractive: bool
+    found: bool
+    notice: str
+    context: Context
+    receipt: Receipt
+
+
+Event: TypeAlias = Retrieved | Piece | Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """Everything up to the model: the prompt as it gets it, and what it was made from."""
+
+    template: PromptTemplate
+    prompt: RenderedPrompt
+    context: Context
+    receipt: Receipt
+
+
+class Pipeline:
+    """Retrieval, context, prompt and model, put together. Without a ``chat`` model it quotes.
+
+    ``budget`` is the context's, in tokens, where a prompt does not say; ``window`` what the model reads
+    in all (None: unknown, no limit); ``embedder`` lets extractive answers compare by meaning.
+    """
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        *,
+        chat: ChatModel | None = None,
+        embedder: Embedder | None = None,
+        prompts: Callable[[str], PromptTemplate] = load,
+        count_tokens: TokenCounter = estimate_tokens,
+        budget: int = DEFAULT_BUDGET,
+        window: int | None = None,
+        read: ReadDocument | None = None,
+    ) -> None:
+        self._retriever = retriever
+        self._chat = chat
+        self._embedder = embedder
+        self._prompts = prompts
+        self._count_tokens = count_tokens
+        self._budget = budget
+        self._window = window
+        self._read = read
+
+    def retrieve(
+        self, collection: Collection, question: str, *, k: int | None = None, where: Where = NO_WHERE
+    ) -> list[Hit]:
+        """The ranked chunks; the first step alone. Raises InvalidQuery."""
+        return self._retriever.search(collection, question, k=k, where=where)
+
+    def render(
+        self,
+        collection: Collection,
+        question: str,
+        *,
+        prompt: str = "answer",
+        k: int | None = None,
+        where: Where = NO_WHERE,
+        variables: Mapping[str, Any] | None = None,
+        budget: int | None = None,
+    ) -> Rendered:
+        """All but the model: exactly the messages that it would get.
+
+        Raises InvalidQuery, UnknownPrompt, InvalidTemplate, MissingVariables, PromptError, and OverBudget
+        when the prompt leaves no room for context in the model's window.
+        """
+        template = self._prompts(prompt)
+        question = checked_question(question)
+        values = {**({"question": question} if "question" in template.names else {}), **(variables or {})}
+        room = self._room(template, values, budget)
+        hits = self.retrieve(collection, question, k=k, where=where)
+        read = self._read
+        context = fit(
+            hits,
+            budget=room,
+            count_tokens=self._count_tokens,
+            between=read and (lambda document, start, end: read(collection, document, start, end)),
+        )
+        rendered = template.render(values, context=context, count_tokens=self._count_tokens)
+        receipt = self._receipt(collection, question, context, template, where)
+        return Rendered(template, rendered, context, receipt)
+
+    def stream(self, collection: Collection, question: str, **options: Unpack[AskOptions]) -> Iterator[Event]:
+        """Retrieved, then the answer's Pieces as they come, then the Answer: one path for all ways in.
+
+        Raises what :meth:`render` raises, and ModelError, also between two pieces.
+        """
+        rendered = self.render(collection, question, **options)
+        yield Retrieved(rendered.context)
+        draft = self._draft(rendered)
+        text = ""
+        for piece in draft.pieces:
+            text += piece
+            yield Piece(piece)
+        yield draft.finish(text)
+
+    def ask(self, collection: Collection, question: str, **options: Unpack[AskOptions]) -> Answer:
+        """The whole answer at once. Raises as :meth:`stream`."""
+        draft = self._draft(self.render(collection, question, **options))
+        return draft.finish("".join(draft.pieces))
+
+    def _draft(self, rendered: Rendered) -> _Draft:
+        context, receipt = rendered.context, rendered.receipt
+        language = language_of(receipt.question) or "en"
+        if not context.passages and "context" in rendered.template.names:
+            # Nothing to answer from: no model is asked to make something up.
+            nothing = _Finding((), (), found=False)
+            return _Draft(iter([NOT_FOUND[language]]), context, receipt, lambda _: nothing)
+        if self._chat is not None:
+            messages, template = rendered.prompt.messages, rendered.template
+            model = replace(receipt, model=self._chat.name, parameters=_parameters(self._chat))
+            read = partial(_read_answer, template=template, context=context)
+            return _Draft(self._chat.stream(messages), context, model, read)
+        quoted = extract(receipt.question, context, embedder=self._embedder)
+        by_number = {quotation.passage.number: quotation.passage for quotation in quoted.quotations}
+        citations = tuple(Citation(number, passage) for number, passage in by_number.items())
+        finding = _Finding(citations, (), found=bool(citations))
+        return _Draft(quoted.lines(), context, receipt, lambda _: finding, notice=NOTICE[language])
+
+    def _room(self, template: PromptTemplate, values: Mapping[str, Any], budget: int | None) -> int:
+        """Tokens for the context: what is asked for, and no more than the model's window leaves."""
+        wanted = budget or template.context_budget or self._budget
+        if self._window is None:
+            return wanted
+        empty = fit((), budget=0, count_tokens=self._count_tokens)
+        fixed = template.render(values, context=empty, count_tokens=self._count_tokens).total_tokens
+        left = self._window - fixed - ANSWER_TOKENS
+        if left < 1:
+            raise OverBudget(
+                f"prompt {template.name!r} has {fixed} tokens without any context, and {ANSWER_TOKENS} are "
+                f"kept for the answer: the model reads {self._window}; shorten the prompt or the question"
+            )
+        return min(wanted, left)
+
+    def _receipt(
+        self, collection: Collection, question: str, context: Context, template: PromptTemplate, where: Where
+    ) -> Receipt:
+        return Receipt(
+            question=question,
+            prompt=template.name,
+            prompt_version=template.version,
+            prompt_digest=template.digest,
+            collection=collection.name,
+            generation=str(getattr(collection, "generation", "")),
+            embedder=self._retriever.embedder.fingerprint,
+            retrieval=asdict(self._retriever.settings),
+            where=dict(where),
+            context_budget=context.budget,
+            context_tokens=context.tokens,
+            chunks=tuple(
+                UsedChunk.of(hit, passage=passage.number)
+                for passage in context.passages
+                for hit in passage.hits
+            ),
+        )
+
+
+class AskOptions(TypedDict, total=False):
+    """What :meth:`Pipeline.render` takes by keyword."""
+
+    prompt: str
+    k: int | None
+    where: Where
+    variables: Mapping[str, Any] | None
+    budget: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    citations: tuple[Citation, ...]
+    unknown: tuple[int, ...]
+    found: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """An answer on its way: the pieces to come, and how the whole text is to be read."""
+
+    pieces: Iterator[str]
+    context: Context
+    receipt: Receipt
+    read: Callable[[str], _Finding]
+    notice: str = ""
+
+    def finish(self, text: str) -> Answer:
+        finding = self.read(text)
+        return Answer(
+            text=text,
+            citations=finding.citations,
+            unknown_citations=finding.unknown,
+            extractive=bool(self.notice),
+            found=finding.found,
+            notice=self.notice,
+            context=self.context,
+            receipt=self.receipt,
+        )
+
+
+def _read_answer(text: str, *, template: PromptTemplate, context: Context) -> _Finding:
+    citations, unknown = read_citations(text, context)
+    said = _plain(text)
+    admitted = not said or any(_plain(phrase) in said for phrase in template.not_found)
+    return _Finding(citations, unknown, found=bool(citations) or not admitted)
+
+
+def _plain(text: str) -> str:
+    return " ".join(fold(word) for _, _, word in spans(text))
+
+
+def _parameters(chat: ChatModel) -> Mapping[str, Any]:
+    """What a model says of itself beyond its name; the seam does not demand it."""
+    return dict(getattr(chat, "parameters", {}))

@@ -1,0 +1,274 @@
+"""From ranked hits to the context block: merged, deduplicated, ordered, numbered, inside a budget."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+from rag.tokens import TokenCounter, estimate_tokens
+from rag.types import Chunk, Hit
+from rag.words import fold, spans
+
+Between: TypeAlias = Callable[[str, int, int], str]
+"""Document id, start, end -> that part of the document's text."""
+
+Reason: TypeAlias = Literal["near-duplicate", "budget", "cut"]
+
+NEAR_DUPLICATE = 0.9
+"""A chunk is dropped when this share of its word triples stands in a better passage already."""
+MAX_GAP = 8
+"""Characters between two chunks that may be white space only; more is never a paragraph break."""
+_BETWEEN_BLOCKS = "\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A span of one document as the model reads it: ``document.text[start:end] == text``.
+
+    ``hits`` are the retrieved chunks that it is made of, best first; ``number`` is what a citation
+    names; ``tokens`` counts the whole block, source line and fence included.
+    """
+
+    number: int
+    document_id: str
+    start: int
+    end: int
+    text: str
+    hits: tuple[Hit, ...]
+    tokens: int = field(default=0, kw_only=True)
+
+    @property
+    def chunk(self) -> Chunk:
+        """The best chunk: title, address and metadata are its document's."""
+        return self.hits[0].chunk
+
+    @property
+    def heading(self) -> tuple[str, ...]:
+        """The headings that stand above every chunk of the passage."""
+        paths = [hit.chunk.heading for hit in self.hits]
+        shared = 0
+        for level in zip(*paths, strict=False):
+            if len(set(level)) > 1:
+                break
+            shared += 1
+        return paths[0][:shared]
+
+    @property
+    def pages(self) -> str:
+        """The printed page or pages, "" where the format has none."""
+        in_order = sorted(self.hits, key=lambda hit: hit.chunk.start)
+        labels = dict.fromkeys(hit.chunk.page for hit in in_order if hit.chunk.page)
+        first, last = next(iter(labels), ""), next(reversed(labels), "")
+        return first if first == last else f"{first}-{last}"
+
+    @property
+    def source(self) -> str:
+        """One line that says where the passage stands: title, headings, page."""
+        title = self.chunk.title or self.document_id
+        parts = [title, *(part for part in self.heading if part != title)]
+        line = " > ".join(" ".join(part.split()) for part in parts)
+        return f"{line} (p. {self.pages})" if self.pages else line
+
+    def block(self, nonce: str) -> str:
+        """The passage as it stands in the prompt, between fences that its text cannot know.
+
+        >>> hit = Hit(Chunk("tea.md", "Boil it.", 0, 8, title="Tea", page="3"), 1.0)
+        >>> print(Passage(1, "tea.md", 0, 8, "Boil it.", (hit,)).block("20431977"))
+        <passage-20431977 number="1">
+        Tea (p. 3)
+        <BLANKLINE>
+        Boil it.
+        </passage-20431977>
+        """
+        tag = f"passage-{nonce}"
+        return f'<{tag} number="{self.number}">\n{self.source}\n\n{self.text}\n</{tag}>'
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A hit that did not come into the context whole, and why. ``detail`` is a sentence for people."""
+
+    hit: Hit
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the model may answer from. ``tokens`` counts ``text``, and never exceeds ``budget``."""
+
+    passages: tuple[Passage, ...]
+    left_out: tuple[LeftOut, ...]
+    tokens: int
+    budget: int
+    nonce: str
+
+    @property
+    def text(self) -> str:
+        """The passages' blocks, in order, parted by a blank line."""
+        return _joined(self.passages, self.nonce)
+
+    def passage(self, number: int) -> Passage | None:
+        """The passage that a citation's number names."""
+        return self.passages[number - 1] if 1 <= number <= len(self.passages) else None
+
+
+def fit(
+    hits: Sequence[Hit],
+    *,
+    budget: int,
+    count_tokens: TokenCounter = estimate_tokens,
+    between: Between | None = None,
+    nonce: str | None = None,
+) -> Context:
+    """The best of ``hits`` (best first) as one context of at most ``budget`` tokens.
+
+    Hits are taken in their order. One that overlaps or touches a passage of the same document is
+    merged into it by its span, so that nothing stands twice; so is one with nothing but white space
+    between, where ``between`` is given to read it. One whose words stand in a better passage already
+    (:data:`NEAR_DUPLICATE` of its triples, and all of its numbers) is dropped. One that no longer
+    fits is skipped, and smaller ones behind it may still come in; only the very first is cut, at a
+    word's end, when it alone is too long. Then documents stand in the order of their best hit, and
+    passages of a document in reading order. ``nonce`` names the fences; fresh when None.
+
+    >>> chunks = [Chunk("d", "one two", 0, 7, key=1), Chunk("d", "two three", 4, 13, key=2)]
+    >>> context = fit([Hit(chunks[1], 0.9), Hit(chunks[0], 0.5)], budget=100)
+    >>> [(passage.start, passage.end, passage.text) for passage in context.passages]
+    [(0, 13, 'one two three')]
+    """
+    nonce = nonce or _fresh_nonce(hits)
+    left_out: list[LeftOut] = []
+    passages: list[Passage] = []
+    kept: dict[int, _Words] = {}  # by id of the hit
+    counts: dict[str, int] = {}
+    gap = count_tokens(_BETWEEN_BLOCKS)
+
+    def cost(candidate: Sequence[Passage]) -> int:
+        total = gap * max(0, len(candidate) - 1)
+        for passage in candidate:
+            block = passage.block(nonce)
+            if block not in counts:
+                counts[block] = count_tokens(block)
+            total += counts[block]
+        return total
+
+    for hit in hits:
+        passage = Passage(0, hit.chunk.document_id, hit.chunk.start, hit.chunk.end, hit.chunk.text, (hit,))
+        touching = [other for other in passages if _gap(other, passage, between) is not None]
+        words = _Words.of(hit.chunk.text)
+        if not touching:
+            twin = next((p for p in passages if any(words.stand_in(kept[id(h)]) for h in p.hits)), None)
+            if twin is not None:
+                detail = f"its words already stand in a better passage, of {twin.source}"
+                left_out.append(LeftOut(hit, "near-duplicate", detail))
+                continue
+        for other in touching:
+            passage = _merged(other, passage, between)
+        candidate = _in_order([*(p for p in passages if p not in touching), passage])
+        tokens = cost(candidate)
+        if tokens > budget:
+            cut = None if passages else _cut(passage, lambda p: cost([p]) <= budget)
+            if cut is None:
+                detail = f"with it the context would have {tokens} tokens; the budget is {budget}"
+                left_out.append(LeftOut(hit, "budget", detail))
+                continue
+            detail = f"shortened to its first {len(cut.text)} of {len(passage.text)} characters to fit"
+            left_out.append(LeftOut(hit, "cut", detail))
+            candidate, words = [cut], _Words.of(cut.text)
+        passages = candidate
+        kept[id(hit)] = words
+    # The blocks were counted one by one; a tokenizer may count them otherwise when they stand together.
+    while (tokens := count_tokens(_joined(passages, nonce))) > budget and passages:
+        last = max(passages, key=lambda p: (-p.hits[0].score, p.hits[0].chunk.key))
+        detail = f"with it the context would have {tokens} tokens; the budget is {budget}"
+        left_out.extend(LeftOut(hit, "budget", detail) for hit in last.hits)
+        passages = _in_order([passage for passage in passages if passage is not last])
+    counted = tuple(replace(p, tokens=count_tokens(p.block(nonce))) for p in passages)
+    return Context(counted, tuple(left_out), tokens, budget, nonce)
+
+
+def _joined(passages: Sequence[Passage], nonce: str) -> str:
+    return _BETWEEN_BLOCKS.join(passage.block(nonce) for passage in passages)
+
+
+def _fresh_nonce(hits: Sequence[Hit]) -> str:
+    """Eight digits that stand in none of the passages. Digits, so that every nonce costs the same tokens
+    and the same question has the same context again."""
+    texts = ["\n".join(_parts(hit.chunk)) for hit in hits]
+    while True:
+        nonce = f"{secrets.randbelow(10**8):08d}"
+        if not any(nonce in text for text in texts):
+            return nonce
+
+
+def _parts(chunk: Chunk) -> tuple[str, ...]:
+    """Everything of a chunk that a block shows."""
+    return chunk.text, chunk.title, chunk.document_id, chunk.page, *chunk.heading
+
+
+def _in_order(passages: Sequence[Passage]) -> list[Passage]:
+    """Numbered: documents by their best hit, passages of a document as they are read."""
+    best: dict[str, tuple[float, int]] = {}
+    for passage in passages:
+        rank = min((-hit.score, hit.chunk.key) for hit in passage.hits)
+        best[passage.document_id] = min(rank, best.get(passage.document_id, rank))
+    ordered = sorted(passages, key=lambda p: (best[p.document_id], p.document_id, p.start))
+    return [replace(passage, number=number) for number, passage in enumerate(ordered, 1)]
+
+
+def _gap(a: Passage, b: Passage, between: Between | None) -> str | None:
+    """What stands between two passages when they belong together: "" or white space; else None."""
+    if a.document_id != b.document_id:
+        return None
+    start, end = sorted((a, b), key=lambda p: p.start)[0].end, max(a.start, b.start)
+    if end <= start:
+        return ""
+    if between is None or end - start > MAX_GAP:
+        return None
+    gap = between(a.document_id, start, end)
+    return gap if len(gap) == end - start and not gap.strip() else None
+
+
+def _merged(a: Passage, b: Passage, between: Between | None) -> Passage:
+    first, second = sorted((a, b), key=lambda p: (p.start, -p.end))
+    gap = _gap(first, second, between) or ""
+    text = first.text + gap + second.text[max(0, first.end - second.start) :]
+    hits = tuple(sorted(a.hits + b.hits, key=lambda hit: (-hit.score, hit.chunk.key)))
+    return Passage(0, a.document_id, first.start, max(first.end, second.end), text, hits)
+
+
+def _cut(passage: Passage, fits: Callable[[Passage], bool]) -> Passage | None:
+    """The longest beginning that fits and ends with a whole word; None when not even one word does."""
+    ends = [end for _, end, _ in spans(passage.text)]
+
+    def beginning(count: int) -> Passage:
+        end = ends[count - 1]
+        return replace(passage, number=1, text=passage.text[:end], end=passage.start + end)
+
+    low, high = 0, len(ends)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(beginning(middle)) else (low, middle - 1)
+    # Token counts do not quite grow with every character: what the search ends on is asked once more.
+    return beginning(low) if low and fits(beginning(low)) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """A text as its word triples (Broder 1997, "On the resemblance and containment of documents")."""
+
+    triples: frozenset[tuple[str, ...]]
+    numbers: frozenset[str]
+
+    @staticmethod
+    def of(text: str) -> _Words:
+        words = [fold(word) for _, _, word in spans(text)]
+        triples = zip(words, words[1:], words[2:], strict=False) if len(words) > 2 else [tuple(words)]
+        return _Words(frozenset(triples), frozenset(word for word in words if word[0].isdigit()))
+
+    def stand_in(self, other: _Words) -> bool:
+        """Whether ``other`` says all of this. Two clauses that differ in a figure say different things."""
+        shared = len(self.triples & other.triples)
+        return shared >= NEAR_DUPLICATE * len(self.triples) and self.numbers <= other.numbers

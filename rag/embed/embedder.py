@@ -1,0 +1,80 @@
+"""SentenceTransformerEmbedder: texts in, unit vectors out, in whichever arithmetic was chosen."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import MutableMapping, Sequence
+from typing import Literal
+
+from rag.embed.engines import open_engine, precisions
+from rag.embed.folder import DEFAULT_MODEL, Precision, info_of, open_folder
+from rag.embed.queue import BatchQueue
+from rag.embed.tokens import HubTokenizer
+from rag.errors import EmbedderError
+from rag.types import Vectors
+
+
+class SentenceTransformerEmbedder:
+    """A sentence-transformers model: the bundled one, a local folder, or a name on the model hub.
+
+    ``info`` and ``tokenizer`` cost no model; it is loaded by the first ``embed``. Any number of threads
+    may call ``embed``: they share one queue, in which questions go ahead of documents between batches.
+    ``threads`` is the number of CPUs to use (all that this process may use by default).
+
+    Raises ModelNotFound, and EmbedderError where the model cannot run in ``precision``.
+    """
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        precision: Precision = "float32",
+        query_prefix: str | None = None,
+        document_prefix: str | None = None,
+        threads: int | None = None,
+        hashes: MutableMapping[str, str] | None = None,
+    ) -> None:
+        self._folder = open_folder(model, query_prefix=query_prefix, document_prefix=document_prefix)
+        if precision not in precisions(self._folder):
+            valid = ", ".join(precisions(self._folder))
+            raise EmbedderError(
+                f"{model} cannot run in precision {precision!r}. Valid for it: {valid}, auto."
+            )
+        self.info = info_of(self._folder, precision=precision, hashes=hashes)
+        self.precision = precision
+        self.tokenizer = HubTokenizer(
+            self._folder.transformer / "tokenizer.json", max_tokens=self._folder.max_tokens
+        )
+        self._threads = threads
+        self._queue: BatchQueue | None = None
+        self._loading = threading.Lock()
+
+    def embed(self, texts: Sequence[str], *, input_type: Literal["query", "document"]) -> Vectors:
+        """Shape (len(texts), info.dim), float32, unit rows, in the order of ``texts``.
+
+        A text longer than ``info.max_tokens`` is read up to there. Raises EmbedderError.
+        """
+        query = input_type == "query"
+        prefix = self._folder.query_prefix if query else self._folder.document_prefix
+        wanted = [prefix + text for text in texts] if prefix else list(texts)
+        try:
+            return self._loaded().run(wanted, ahead=query)
+        except EmbedderError:
+            raise
+        except Exception as error:
+            raise EmbedderError(f"{self.info.name} could not embed {len(wanted)} texts: {error}.") from error
+
+    def load(self) -> None:
+        """Load the model now instead of at the first ``embed``."""
+        self._loaded()
+
+    def _loaded(self) -> BatchQueue:
+        with self._loading:
+            if self._queue is None:
+                engine = open_engine(
+                    self._folder, self.tokenizer, precision=self.precision, threads=self._threads
+                )
+                self._queue = BatchQueue(engine, dim=self.info.dim)
+                weakref.finalize(self, self._queue.close)
+            return self._queue

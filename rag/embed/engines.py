@@ -1,0 +1,154 @@
+"""What runs a batch: ONNX Runtime for BERT encoders, sentence-transformers on torch for everything else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from rag.embed.folder import ModelFolder, Precision, position_offset
+from rag.embed.graph import Weights, can_run, encoder
+from rag.embed.queue import Engine
+from rag.embed.tokens import HubTokenizer, clean
+from rag.errors import EmbedderError
+from rag.types import Vectors
+
+_OnnxPrecision = Literal["float32", "int8"]
+
+
+def open_engine(
+    folder: ModelFolder, tokenizer: HubTokenizer, *, precision: Precision, threads: int | None = None
+) -> Engine:
+    """The fastest engine that runs ``folder`` in ``precision``. Raises EmbedderError where none can."""
+    threads = threads or _cpus()
+    if precision != "bfloat16" and can_run(folder):
+        return OnnxEngine(folder, tokenizer, precision=precision, threads=threads)
+    if precision == "int8":
+        raise EmbedderError(
+            f"{folder.name} cannot run in int8: that needs a BERT or RoBERTa encoder with mean or CLS"
+            f" pooling, and this is {folder.config.get('model_type')!r} with pooling {folder.pooling!r}."
+            " Choose precision float32, bfloat16 or auto."
+        )
+    return TorchEngine(folder, precision=precision, threads=threads)
+
+
+def precisions(folder: ModelFolder) -> tuple[Precision, ...]:
+    """Those that ``open_engine`` accepts for this model, the reference first."""
+    return ("float32", "int8", "bfloat16") if can_run(folder) else ("float32", "bfloat16")
+
+
+class OnnxEngine:
+    """A BERT encoder on ONNX Runtime, without torch in the process.
+
+    Each worker runs its own small batch on one thread: texts do not wait for each other inside an
+    operator, and a batch's activations stay in the core's cache. Word embeddings are read from the
+    memory-mapped safetensors file, a few rows a text, instead of being held.
+    """
+
+    _BATCH_TOKENS = 512  # measured: larger batches leave the cache, smaller ones read the weights too often
+
+    def __init__(
+        self, folder: ModelFolder, tokenizer: HubTokenizer, *, precision: _OnnxPrecision, threads: int
+    ) -> None:
+        import onnxruntime as ort
+
+        ort.disable_telemetry_events()
+        weights = Weights(folder.transformer / "model.safetensors")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # "Basic" leaves Add and LayerNormalization apart: the fused kernel is seven times slower on CPUs.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        model = encoder(folder, weights, precision)
+        self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._words = weights["embeddings.word_embeddings.weight"]
+        positions = weights["embeddings.position_embeddings.weight"][position_offset(folder.config) :]
+        self._positions = positions + weights["embeddings.token_type_embeddings.weight"][0]
+        self._tokenizer = tokenizer
+        self.workers = threads
+
+    def prepare(self, texts: Sequence[str]) -> list[tuple[int, Any]]:
+        return [(len(ids), ids) for ids in self._tokenizer.ids(texts)]
+
+    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Texts of exactly one length: nothing is padded. Longest first, so that the workers end together."""
+        order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+        groups: list[list[int]] = []
+        for i in order:
+            same = bool(groups) and lengths[groups[-1][0]] == lengths[i]
+            if same and (len(groups[-1]) + 1) * lengths[i] <= self._BATCH_TOKENS:
+                groups[-1].append(i)
+            else:
+                groups.append([i])
+        return groups
+
+    def run(self, items: Sequence[Any]) -> Vectors:
+        ids = np.asarray(items, dtype=np.int64)
+        x = self._words[ids]
+        x += self._positions[: ids.shape[1]]
+        return _unit(self._session.run(None, {"x": x})[0])
+
+
+class TorchEngine:
+    """Any sentence-transformers model on torch: the reference, and bfloat16."""
+
+    _BATCH_TOKENS = 4096
+    _CHARACTERS_PER_TOKEN = 4  # a guess that only shapes batches
+
+    def __init__(self, folder: ModelFolder, *, precision: Precision, threads: int) -> None:
+        import torch
+        from sentence_transformers import SentenceTransformer
+
+        torch.set_num_threads(threads)  # torch has one setting for the whole process
+        self._model = SentenceTransformer(
+            str(folder.path), device="cpu", local_files_only=True, trust_remote_code=False
+        )
+        self._model.max_seq_length = folder.max_tokens
+        if precision == "bfloat16":
+            self._model.to(torch.bfloat16)
+        self._limit = folder.max_tokens
+        self.workers = 1  # torch spreads one batch over the cores
+
+    def prepare(self, texts: Sequence[str]) -> list[tuple[int, Any]]:
+        return [
+            (min(self._limit, len(text) // self._CHARACTERS_PER_TOKEN + 2), clean(text)) for text in texts
+        ]
+
+    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Texts of about one length, as many as make up a batch of tokens."""
+        order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+        groups: list[list[int]] = []
+        for i in order:
+            if groups and (len(groups[-1]) + 1) * lengths[groups[-1][0]] <= self._BATCH_TOKENS:
+                groups[-1].append(i)
+            else:
+                groups.append([i])
+        return groups
+
+    def run(self, items: Sequence[Any]) -> Vectors:
+        # prompt="": the prefix is already in front of the text.
+        found = self._model.encode(list(items), batch_size=len(items), prompt="", show_progress_bar=False)
+        return _unit(np.asarray(found, dtype=np.float32))
+
+
+def cpu_flags() -> frozenset[str]:
+    """What Linux says that the CPU can do; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line for line in lines if line.startswith("flags")), "").split())
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _unit(rows: Vectors) -> Vectors:
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: Vectors = (rows / np.maximum(norms, np.float32(1e-12))).astype(np.float32, copy=False)
+    return unit

@@ -1,0 +1,102 @@
+"""A model's own tokenizer, without torch or transformers: exact offsets, ids cut to what the model reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rag.protocols import Offsets
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as RustTokenizer
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_PIECE = 8_000
+"""Characters tokenised at once: the library's time grows faster than the text beyond some tens of thousands."""
+
+_SAFE = re.compile(r"(?<=[^\W_]) (?=[^\W_])")
+"""A single space between two letters or digits: no word, no normalisation and no merge reaches across it."""
+
+_PROBE = "Where do tokens end? En la señal 42 no se ve nada"
+
+
+class HubTokenizer:
+    """Reads a ``tokenizer.json``. Truncation and padding baked into the file are switched off.
+
+    Counts as the model counts: ``offsets`` gives the character span of every token, special tokens
+    left out. A lone surrogate counts as U+FFFD.
+    """
+
+    def __init__(self, path: Path, *, max_tokens: int) -> None:
+        from tokenizers import Tokenizer
+
+        self._whole: RustTokenizer = Tokenizer.from_file(str(path))
+        self._whole.no_truncation()
+        self._whole.no_padding()
+        self._cut: RustTokenizer = Tokenizer.from_file(str(path))
+        self._cut.no_padding()
+        self._cut.enable_truncation(max_tokens)
+        self._max_tokens = max_tokens
+        self._skip = self._space_belongs_to()
+
+    def offsets(self, text: str) -> Offsets:
+        """Shape (tokens, 2), int32: where each token starts and ends in ``text``, without truncation."""
+        pieces = list(self._pieces(clean(text)))
+        encodings = self._whole.encode_batch([piece for _, piece in pieces], add_special_tokens=False)
+        parts = [
+            np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) + np.int32(start)
+            for (start, _), encoding in zip(pieces, encodings, strict=True)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, 2), dtype=np.int32)
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """What the model reads of each text: ids with special tokens, at most ``max_tokens`` of them."""
+        heads = [self._head(clean(text)) for text in texts]
+        return [encoding.ids for encoding in self._cut.encode_batch_fast(heads)]
+
+    def _head(self, text: str) -> str:
+        """A start of ``text`` that holds all the tokens the model will read of it."""
+        if len(text) <= _PIECE:
+            return text
+        count = 0
+        for start, piece in self._pieces(text):
+            count += len(self._whole.encode(piece, add_special_tokens=False).ids)
+            if count >= self._max_tokens:
+                return text[: start + len(piece)]
+        return text
+
+    def _pieces(self, text: str) -> Iterator[tuple[int, str]]:
+        start = 0
+        while len(text) - start > _PIECE and self._skip is not None:
+            place = _SAFE.search(text, start + _PIECE)
+            if place is None:
+                break
+            yield start, text[start : place.start()]
+            start = place.start() + self._skip
+        yield start, text[start:]
+
+    def _space_belongs_to(self) -> int | None:
+        """How many characters to leave out at a cut, tried on this very tokenizer.
+
+        0: the space opens the next piece (WordPiece, byte-level BPE). 1: the tokenizer puts a space
+        of its own in front of every text (SentencePiece). None: it cannot be cut.
+        """
+        whole = self._whole.encode(_PROBE, add_special_tokens=False).ids
+        places = [match.start() for match in _SAFE.finditer(_PROBE)]
+        for skip in (0, 1):
+            cuts = [0, *(place + skip for place in places)]
+            ends = [*places, len(_PROBE)]
+            pieces = [_PROBE[a:b] for a, b in zip(cuts, ends, strict=True)]
+            encodings = self._whole.encode_batch(pieces, add_special_tokens=False)
+            if [i for encoding in encodings for i in encoding.ids] == whole:
+                return skip
+        return None
+
+
+def clean(text: str) -> str:
+    """``text`` with each lone surrogate replaced by U+FFFD: the same length, so that offsets stay true."""
+    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)

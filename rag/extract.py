@@ -1,0 +1,187 @@
+"""An answer without a language model: the sentences of the context that speak to the question, quoted."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rag.context import Context, Passage
+from rag.protocols import Embedder
+from rag.words import Language, Terms, fold, is_stop_word, language_named, language_of, spans
+
+NOT_FOUND: Mapping[Language, str] = {
+    "en": "I could not find this in the knowledge base.",
+    "es": "No lo he encontrado en la base de conocimiento.",
+}
+NOTICE: Mapping[Language, str] = {
+    "en": "Extractive answer: sentences quoted from the passages; no language model was used.",
+    "es": "Respuesta extractiva: frases citadas de los pasajes; no se ha usado ningún modelo de lenguaje.",
+}
+_QUOTES: Mapping[Language, tuple[str, str]] = {"en": ("“", "”"), "es": ("«", "»")}
+
+MAX_SENTENCE = 600
+"""Characters of one quotation; a longer sentence is quoted from its beginning, to a word's end."""
+MAX_EMBEDDED = 32
+"""Sentences compared by meaning: those with most of the question's words, or the first ones."""
+ENOUGH_WORDS = 1 / 3
+"""Share of the question's words, by weight, from which a sentence has to do with it."""
+ENOUGH_LIFT = 0.35
+"""Or: how far its cosine lies above the least of the context's, on the way to 1 (as in fusion)."""
+
+# A sentence ends at . ! ? … and what closes it, before white space and a beginning; or at a line that ends
+# a Markdown block. Not after an initial or a common abbreviation.
+_END = re.compile(
+    r"[.!?…]++[\"'»”’)\]*_]*+(?=\s+[\"'¿¡«“‘(\[*_`]*[^\W_a-z])|\n\s*\n|\n(?=\s*(?:[-*+|>#]|\d+[.)]|```))"
+)
+_ABBREVIATION = re.compile(
+    r"(?:\b[^\W\d_]|\b(?:Mr|Mrs|Ms|Dr|Dra|Sr|Sra|Srta|Prof|St|vs|etc|Fig|fig|No|núm|art|Art|pág|págs|p\.ej|e\.g|i\.e|cf))\.$"
+)
+_MARKUP = re.compile(r"\s*(?:(?:[-*+>]|\d+[.)])\s+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Quotation:
+    """A verbatim part of a passage: ``document.text[start:end] == text``."""
+
+    passage: Passage
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """The quotations, best first; none when the context has nothing to do with the question."""
+
+    quotations: tuple[Quotation, ...]
+    language: Language
+
+    def lines(self) -> Iterator[str]:
+        """The answer line by line, in the question's language (English when it is neither of ours)."""
+        language: Language = self.language or "en"
+        if not self.quotations:
+            yield NOT_FOUND[language]
+            return
+        opening, closing = _QUOTES[language]
+        for number, quotation in enumerate(self.quotations):
+            line = f"{opening}{quotation.text}{closing} [{quotation.passage.number}]"
+            yield line if number == 0 else f"\n\n{line}"
+
+
+def extract(question: str, context: Context, *, embedder: Embedder | None = None, most: int = 3) -> Extract:
+    """At most ``most`` sentences that answer ``question`` best, no two saying the same.
+
+    A sentence scores by the question's words in it, each weighted by how rare it is in the context
+    (the idf of BM25); words that a better sentence already gave count half. With an ``embedder`` the
+    likeness of sentence and question counts as much, which carries a question in one language to
+    passages in another.
+    """
+    language = language_of(question)
+    sentences = list(_sentences(context.passages))
+    if not sentences:
+        return Extract((), language)
+    found, weights = _weighed(question, sentences)
+    total = sum(weights.values()) or 1.0
+    coverage = [sum(weights[word] for word in words) / total for words in found]
+    lift = _lifts(question, sentences, coverage, embedder)
+    if max(coverage) < ENOUGH_WORDS and max(lift) < ENOUGH_LIFT:
+        return Extract((), language)
+
+    chosen: list[int] = []
+    heard: frozenset[str] = frozenset()
+    first_score = 0.0
+    while len(chosen) < most:
+        scores = {
+            number: sum(weights[term] * (0.5 if term in heard else 1.0) for term in terms) / total
+            + lift[number]
+            for number, terms in enumerate(found)
+            if not any(_says_the_same(sentences[number], sentences[other]) for other in chosen)
+        }
+        best = max(scores, key=lambda number: (scores[number], -number), default=None)
+        if best is None or scores[best] < 0.6 * first_score or scores[best] <= 0:
+            break
+        first_score = first_score or scores[best]
+        chosen.append(best)
+        heard |= found[best]
+    return Extract(tuple(sentences[number] for number in chosen), language)
+
+
+def _sentences(passages: Sequence[Passage]) -> Iterator[Quotation]:
+    for passage in passages:
+        for start, end in split_sentences(passage.text):
+            text = passage.text[start:end]
+            if text.startswith(("#", "```", "~~~")) or len(list(spans(text))) < 3:
+                continue  # a heading, a fence, a fragment: says nothing by itself
+            yield Quotation(passage, passage.start + start, passage.start + end, text)
+
+
+def split_sentences(text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of each sentence or line of a Markdown text, list marks and outer space left out.
+
+    >>> text = "El Sr. Gil llegó. ¿A qué hora? A las 3.5 horas.\\n\\n- Uno, o dos."
+    >>> [text[start:end] for start, end in split_sentences(text)]
+    ['El Sr. Gil llegó.', '¿A qué hora?', 'A las 3.5 horas.', 'Uno, o dos.']
+    """
+    begin = 0
+    for end in [*(match.end() for match in _END.finditer(text)), len(text)]:
+        if end < len(text) and _ABBREVIATION.search(text, max(begin, end - 8), end):
+            continue
+        start = _after_markup(text, begin, end)
+        begin = end
+        piece = text[start:end].rstrip()
+        if len(piece) > MAX_SENTENCE:
+            piece = piece[: max((stop for _, stop, _ in spans(piece[:MAX_SENTENCE])), default=MAX_SENTENCE)]
+        if piece:
+            yield start, start + len(piece)
+
+
+def _after_markup(text: str, begin: int, end: int) -> int:
+    marks = _MARKUP.match(text, begin, end)
+    return marks.end() if marks else begin
+
+
+def _weighed(question: str, sentences: Sequence[Quotation]) -> tuple[list[frozenset[str]], dict[str, float]]:
+    """For each sentence the question's words in it; and the weight of each word of the question."""
+    terms: dict[Language, Terms] = {}
+    found = []
+    for sentence in sentences:
+        chunk = sentence.passage.chunk
+        language = language_named(chunk.metadata.get("language")) or language_of(sentence.passage.text)
+        if language not in terms:
+            terms[language] = Terms(question, language=language)
+        asked = terms[language].words
+        found.append(frozenset(asked[index] for _, _, index in terms[language].find(sentence.text)))
+    holding = Counter(word for each in found for word in each)
+    words = dict.fromkeys(word for each in terms.values() for word in each.words)
+    count = len(sentences)
+    most = math.log(1 + (count + 0.5) / 0.5)
+    # Half a word's weight does not depend on how rare it is: in a short context every word of the
+    # subject is common, and the few that are not there would outweigh them all.
+    return found, {
+        word: 0.5 + math.log(1 + (count - holding[word] + 0.5) / (holding[word] + 0.5)) / most
+        for word in words
+    }
+
+
+def _lifts(
+    question: str, sentences: Sequence[Quotation], coverage: Sequence[float], embedder: Embedder | None
+) -> list[float]:
+    lifts = [0.0] * len(sentences)
+    if embedder is None:
+        return lifts
+    order = sorted(range(len(sentences)), key=lambda number: (-coverage[number], number))[:MAX_EMBEDDED]
+    asked = embedder.embed([question], input_type="query")[0]
+    cosines = embedder.embed([sentences[number].text for number in order], input_type="document") @ asked
+    floor = float(cosines.min())
+    for number, cosine in zip(order, cosines, strict=True):
+        lifts[number] = (float(cosine) - floor) / (1.0 - floor) if floor < 1.0 - 1e-6 else 0.0
+    return lifts
+
+
+def _says_the_same(a: Quotation, b: Quotation) -> bool:
+    """Whether most words of the shorter stand in the longer. True of a sentence and itself."""
+    one, two = ({fold(w) for _, _, w in spans(each.text) if not is_stop_word(w, "")} for each in (a, b))
+    return a is b or (bool(one) and len(one & two) >= 0.7 * min(len(one), len(two)))

@@ -1,0 +1,53 @@
+"""What an answer was made of (law 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rag.types import Hit, text_hash
+
+
+@dataclass(frozen=True, slots=True)
+class UsedChunk:
+    """A chunk that came into the context: ``sha256`` (hex) of its text, ``passage`` its citation's number."""
+
+    key: int
+    document_id: str
+    start: int
+    end: int
+    sha256: str
+    score: float
+    passage: int
+
+    @staticmethod
+    def of(hit: Hit, *, passage: int) -> UsedChunk:
+        """The record of one hit that came into the passage of this number."""
+        chunk = hit.chunk
+        digest = text_hash(chunk.text).hex()
+        return UsedChunk(chunk.key, chunk.document_id, chunk.start, chunk.end, digest, hit.score, passage)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What an answer was made of: enough to make it again, or to say what has changed since."""
+
+    question: str
+    prompt: str
+    prompt_version: int
+    prompt_digest: str
+    collection: str
+    generation: str
+    embedder: str
+    retrieval: Mapping[str, Any]
+    where: Mapping[str, str]
+    context_budget: int
+    context_tokens: int
+    chunks: tuple[UsedChunk, ...]
+    model: str = "extractive"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for ``json.dumps``."""
+        return asdict(self)

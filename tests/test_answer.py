@@ -1,0 +1,343 @@
+"""Answers: one path for streaming and asking, verbatim quotations, and a receipt that holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rag.answer import Answer, Piece, Pipeline, Retrieved
+from rag.citations import read_citations
+from rag.context import Context, fit
+from rag.errors import InvalidQuery, MissingVariables, ModelError, OverBudget, UnknownPrompt
+from rag.extract import NOT_FOUND, extract, split_sentences
+from rag.prompts import PromptTemplate, load
+from rag.protocols import Message, Where
+from rag.retrieve import RetrievalSettings, Retriever
+from rag.testing import EchoModel, HashEmbedder
+from rag.types import Chunk, Hit, Vectors
+from rag.words import Terms
+
+TEA = (
+    "# El té\n\nEl té verde se prepara con agua a 80 grados. El té negro pide agua hirviendo.\n\n"
+    "- La Sra. Gil lo toma sin azúcar.\n- Se sirve en tazas pequeñas."
+)
+TRAIN = "The train to the sierra leaves at noon. It returns at six in the evening. Tickets cost 12 euros."
+DOCUMENTS = {"té.md": TEA, "train.md": TRAIN}
+
+
+class Shelf:
+    """A collection of whole documents: words in common are what it scores by."""
+
+    name = "shelf"
+    generation = "g7"
+
+    def __init__(self, documents: dict[str, str]) -> None:
+        self.hits = [
+            Chunk(name, text, 0, len(text), key=key, title=name)
+            for key, (name, text) in enumerate(documents.items(), 1)
+        ]
+        self.embedder = HashEmbedder(dim=256)
+
+    def nearest(self, vector: Vectors, *, k: int, where: Where) -> list[Hit]:
+        vectors = self.embedder.embed([chunk.text for chunk in self.hits], input_type="document")
+        hits = [Hit(chunk, float(row @ vector)) for chunk, row in zip(self.hits, vectors, strict=True)]
+        return sorted(hits, key=lambda hit: -hit.score)[:k]
+
+    def matching(self, text: str, *, k: int, where: Where) -> list[Hit]:
+        hits = [Hit(chunk, float(len(Terms(text, language="").find(chunk.text)))) for chunk in self.hits]
+        return sorted((hit for hit in hits if hit.score), key=lambda hit: -hit.score)[:k]
+
+
+class Scripted:
+    """A model that says what it is given to say, piece by piece; it may fail after the last."""
+
+    name = "scripted"
+
+    def __init__(self, *pieces: str, fails: bool = False) -> None:
+        self.pieces, self.fails = pieces, fails
+        self.parameters = {"temperature": 0}
+
+    def stream(self, messages: Sequence[Message]) -> Iterator[str]:
+        yield from self.pieces
+        if self.fails:
+            raise ModelError("gone")
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf(DOCUMENTS)
+
+
+def pipeline(shelf: Shelf, chat=None, **options) -> Pipeline:
+    return Pipeline(
+        Retriever(shelf.embedder, settings=RetrievalSettings(mode="lexical")), chat=chat, **options
+    )
+
+
+def context_of(*texts: str, language: str = "") -> Context:
+    hits = [
+        Hit(
+            Chunk(f"{n}.md", text, 0, len(text), key=n, metadata={"language": language} if language else {}),
+            1 / n,
+        )
+        for n, text in enumerate(texts, 1)
+    ]
+    return fit(hits, budget=100_000, nonce="n" * 16)
+
+
+# --- without a model ----------------------------------------------------------------------------
+
+
+def test_an_answer_without_a_model_quotes_verbatim_cites_and_says_that_it_is_extractive(shelf):
+    answer = pipeline(shelf).ask(shelf, "¿A cuántos grados se prepara el té verde?")
+    assert (answer.extractive, answer.found) == (True, True)
+    assert "«El té verde se prepara con agua a 80 grados.» [1]" in answer.text
+    assert answer.notice.startswith("Respuesta extractiva")
+    assert [citation.passage.document_id for citation in answer.citations] == ["té.md"]
+    assert answer.receipt.model == "extractive"
+
+
+def test_an_english_question_is_answered_in_english_words(shelf):
+    answer = pipeline(shelf).ask(shelf, "When does the train return?")
+    assert "“It returns at six in the evening.” [1]" in answer.text
+    assert answer.notice.startswith("Extractive answer")
+
+
+@pytest.mark.parametrize(
+    ("question", "language"), [("¿Quién pintó Las Meninas?", "es"), ("Who painted the fresco?", "en")]
+)
+def test_what_the_context_has_nothing_to_do_with_is_not_found_in_the_questions_language(question, language):
+    extracted = extract(question, context_of(TEA, TRAIN))
+    assert extracted.quotations == ()
+    assert list(extracted.lines()) == [NOT_FOUND[language]]
+
+
+def test_nothing_retrieved_is_not_found_and_no_model_is_asked(shelf):
+    model = EchoModel()
+    answer = pipeline(shelf, chat=model).ask(shelf, "xylophone")
+    assert (answer.found, answer.text, answer.citations) == (False, NOT_FOUND["en"], ())
+    assert model.calls == []
+    assert answer.notice == ""
+
+
+def test_quotations_are_spans_of_their_document():
+    context = context_of(TEA, TRAIN)
+    for quotation in extract("¿agua té tazas train noon?", context, most=6).quotations:
+        source = (TEA, TRAIN)[quotation.passage.number - 1]
+        assert source[quotation.start : quotation.end] == quotation.text
+
+
+def test_the_rarer_word_of_the_question_decides():
+    text = "Python is a language. Python is used a lot. Python was named after Monty Python. Snakes crawl."
+    (first, *_) = extract("What was Python named after?", context_of(text)).quotations
+    assert first.text == "Python was named after Monty Python."
+
+
+def test_a_second_quotation_never_says_what_the_first_said():
+    text = (
+        "Green tea needs water at 80 degrees. Green tea needs water at 80 degrees, always. Black tea differs."
+    )
+    quoted = [q.text for q in extract("At how many degrees is green tea made?", context_of(text)).quotations]
+    assert sum("80 degrees" in each for each in quoted) == 1
+
+
+def test_the_answer_is_bounded_in_number_and_length():
+    text = " ".join(f"The fox number {n} jumps over dog {n * 7} and wall {n * 13}." for n in range(60))
+    assert len(extract("Which fox jumps?", context_of(text)).quotations) <= 3
+    (quotation,) = extract("fox", context_of("fox " * 1000)).quotations
+    assert len(quotation.text) <= 600
+    assert quotation.text.endswith("fox")
+
+
+def test_likeness_in_meaning_finds_what_shares_no_word():
+    class Bilingual(HashEmbedder):
+        def embed(self, texts, *, input_type):
+            return super().embed(
+                [text.replace("noon", "mediodía tren") for text in texts], input_type=input_type
+            )
+
+    context = context_of(TRAIN)
+    question = "mediodía tren"
+    assert extract(question, context).quotations == ()
+    (first, *_) = extract(question, context, embedder=Bilingual(dim=512)).quotations
+    assert "noon" in first.text
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Uno. Dos! ¿Tres? «Cuatro.» Cinco", ["Uno.", "Dos!", "¿Tres?", "«Cuatro.»", "Cinco"]),
+        ("El Dr. A. Gil vino. Art. 3.2 rige.", ["El Dr. A. Gil vino.", "Art. 3.2 rige."]),
+        ("a line\nthat goes on.\n\nA new block", ["a line\nthat goes on.", "A new block"]),
+        ("- one\n- two\n\n1. three\n> four", ["one", "two", "three", "four"]),
+        ("# Title\nText", ["# Title\nText"]),
+        ("", []),
+        (" \n ", []),
+    ],
+)
+def test_sentences_end_where_they_end_in_both_languages(text, sentences):
+    assert [text[start:end] for start, end in split_sentences(text)] == sentences
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet="aB1 .!?\n-#|«»Sr", max_size=120))
+def test_sentences_are_in_order_apart_and_lose_no_word(text):
+    spans = list(split_sentences(text))
+    edges = [edge for span in spans for edge in span]
+    assert edges == sorted(edges)
+    kept = "".join(text[start:end] for start, end in spans)
+    for letter in "aBSr«»":
+        assert kept.count(letter) == text.count(letter)
+
+
+# --- with a model -------------------------------------------------------------------------------
+
+
+def test_the_stream_tells_the_context_then_pieces_then_the_answer(shelf):
+    chat = Scripted("El té verde, ", "a 80 grados ", "[1].")
+    events = list(pipeline(shelf, chat=chat).stream(shelf, "¿té verde grados?"))
+    assert isinstance(events[0], Retrieved)
+    assert [event.text for event in events[1:-1] if isinstance(event, Piece)] == list(chat.pieces)
+    answer = events[-1]
+    assert isinstance(answer, Answer)
+    assert answer.text == "El té verde, a 80 grados [1]."
+    assert (answer.extractive, answer.found, answer.notice) == (False, True, "")
+    assert [citation.number for citation in answer.citations] == [1]
+    asked = pipeline(shelf, chat=chat).ask(shelf, "¿té verde grados?")
+    assert (asked.text, asked.receipt) == (answer.text, answer.receipt)
+
+
+def test_a_citation_of_a_passage_that_is_not_there_is_reported_and_not_invented(shelf):
+    answer = pipeline(shelf, chat=Scripted("So [1], and so [7].")).ask(shelf, "train noon")
+    assert ([c.number for c in answer.citations], answer.unknown_citations) == ([1], (7,))
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("I could not find this in the knowledge base.", False),
+        ("No lo he encontrado en la base de conocimiento", False),
+        ("  ", False),
+        ("At noon [1].", True),
+        ("At noon.", True),
+        ("At noon [1]; the price: I could not find this in the knowledge base.", True),
+    ],
+)
+def test_a_model_that_says_not_found_is_understood(shelf, said, found):
+    assert pipeline(shelf, chat=Scripted(said)).ask(shelf, "train noon").found is found
+
+
+def test_a_model_that_fails_midway_fails_after_its_pieces(shelf):
+    events = pipeline(shelf, chat=Scripted("At ", fails=True)).stream(shelf, "train noon")
+    assert [type(next(events)), type(next(events))] == [Retrieved, Piece]
+    with pytest.raises(ModelError, match="gone"):
+        next(events)
+
+
+def test_the_model_gets_exactly_what_render_shows(shelf):
+    model = EchoModel()
+    pipe = pipeline(shelf, chat=model)
+    rendered = pipe.render(shelf, "train noon")
+    pipe.ask(shelf, "train noon")
+    (messages,) = model.calls
+    fresh = rendered.context.nonce
+    assert [m.role for m in messages] == ["system", "user"]
+    assert messages[0] == rendered.prompt.messages[0]
+    asked = messages[1].content
+    nonce = asked.split("<passage-")[1].split(" ")[0]
+    assert asked.replace(nonce, fresh) == rendered.prompt.messages[1].content
+    assert nonce != fresh
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers", "unknown"),
+    [
+        ("[1]", [1], ()),
+        ("x[2][1] y [2].", [2, 1], ()),
+        ("[1, 2]", [1, 2], ()),
+        ("[1; 2] [2,1]", [1, 2], ()),
+        ("[1-3]", [1, 2], (3,)),
+        ("[0] [99]", [], (0, 99)),
+        ("`a[1]` and ```\nb[2]\n```", [], ()),
+        ("[1](https://example.org) [note] [1990-2020]", [], (1990, 2020)),
+        ("none", [], ()),
+    ],
+)
+def test_citations_are_read_as_people_write_them(text, numbers, unknown):
+    citations, missing = read_citations(text, context_of("uno", "dos"))
+    assert ([citation.number for citation in citations], missing) == (numbers, unknown)
+
+
+# --- the receipt, the budget, the prompt -----------------------------------------------------------
+
+
+def test_the_receipt_says_what_the_answer_was_made_of_and_survives_json(shelf):
+    answer = pipeline(shelf, chat=Scripted("[1]")).ask(shelf, "train noon", where={"a": "b"})
+    receipt = json.loads(json.dumps(answer.receipt.as_json()))
+    template = load("answer")
+    assert (receipt["prompt"], receipt["prompt_version"]) == ("answer", template.version)
+    assert receipt["prompt_digest"] == template.digest
+    assert (receipt["collection"], receipt["generation"]) == ("shelf", "g7")
+    assert receipt["embedder"] == shelf.embedder.info.fingerprint
+    assert receipt["retrieval"]["mode"] == "lexical"
+    assert receipt["where"] == {"a": "b"}
+    assert (receipt["model"], receipt["parameters"]) == ("scripted", {"temperature": 0})
+    [used] = receipt["chunks"]
+    assert used["sha256"] == hashlib.sha256(TRAIN.encode()).hexdigest()
+    assert (used["document_id"], used["passage"]) == ("train.md", 1)
+    assert receipt["context_tokens"] <= receipt["context_budget"]
+
+
+def test_a_budget_asked_for_goes_before_the_prompts_and_the_prompts_before_the_default(shelf):
+    pipe = pipeline(shelf, budget=77)
+    assert pipe.render(shelf, "train", budget=50).context.budget == 50
+    assert pipe.render(shelf, "train").context.budget == load("answer").context_budget
+    own = PromptTemplate.parse("---\nname: own\ninputs: [{name: context}]\n---\nuser:\n{{ context }}")
+    assert pipeline(shelf, budget=77, prompts=lambda _: own).render(shelf, "train").context.budget == 77
+
+
+def test_the_context_leaves_room_in_the_models_window(shelf):
+    rendered = pipeline(shelf, window=1300).render(shelf, "train noon té")
+    assert rendered.prompt.total_tokens + 512 <= 1300
+    with pytest.raises(OverBudget, match="without any context"):
+        pipeline(shelf, window=600).render(shelf, "train")
+
+
+def test_a_prompts_own_variables_are_passed_and_missed_by_name(shelf):
+    own = PromptTemplate.parse(
+        "---\nname: own\ninputs: [{name: context}, {name: question}, {name: tone}]\n---\n"
+        "user:\n{{ tone }}: {{ question }}\n{{ context }}"
+    )
+    pipe = pipeline(shelf, prompts=lambda _: own)
+    rendered = pipe.render(shelf, "train noon", variables={"tone": "dry"})
+    assert rendered.prompt.messages[0].content.startswith("dry: train noon\n<passage-")
+    with pytest.raises(MissingVariables, match="tone"):
+        pipe.render(shelf, "train noon")
+
+
+def test_a_wrong_question_or_prompt_is_refused_before_any_work(shelf):
+    with pytest.raises(InvalidQuery):
+        pipeline(shelf).ask(shelf, "  ")
+    with pytest.raises(UnknownPrompt, match="there are: answer, answer-es"):
+        pipeline(shelf).ask(shelf, "train", prompt="nope")
+
+
+def test_neighbours_are_merged_when_the_document_can_be_read():
+    class Halves(Shelf):
+        def __init__(self) -> None:
+            super().__init__({})
+            cut = TRAIN.index(" It returns")
+            self.hits = [
+                Chunk("train.md", TRAIN[:cut], 0, cut, key=1),
+                Chunk("train.md", TRAIN[cut + 1 :], cut + 1, len(TRAIN), key=2),
+            ]
+
+    shelf = Halves()
+    read = pipeline(shelf, read=lambda collection, document, start, end: DOCUMENTS[document][start:end])
+    assert [p.text for p in read.render(shelf, "train returns").context.passages] == [TRAIN]
+    assert len(pipeline(shelf).render(shelf, "train returns").context.passages) == 2

@@ -1,0 +1,141 @@
+"""One contract for every vector index, compared by value with a slow exact oracle."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexes.exact import ExactIndex, margin, scan
+from indexes.faiss import FaissIndex
+
+KINDS = [ExactIndex, FaissIndex]
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def clustered(count: int, dim: int, seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    centres = random.standard_normal((max(1, count // 50), dim))
+    return unit(centres[random.integers(0, len(centres), count)] + 0.3 * random.standard_normal((count, dim)))
+
+
+def oracle(keys, rows, vector, k, allowed=None) -> list[tuple[int, float]]:
+    """Sum in Python's exact arithmetic, sort by score and key."""
+    scored = []
+    for key, row in zip(keys.tolist(), rows.tolist(), strict=True):
+        if allowed is None or key in allowed:
+            products = [a * b for a, b in zip(row, vector.tolist(), strict=True)]
+            scored.append((key, float(np.float32(sum(products)))))
+    return sorted(scored, key=lambda pair: (-pair[1], pair[0]))[:k]
+
+
+def built(kind, folder: Path, keys: np.ndarray, rows: np.ndarray):
+    folder.mkdir()
+    halves = [(keys[part], rows[part]) for part in np.array_split(np.arange(len(keys)), 3) if len(part)]
+    kind.build(folder, iter(halves), count=len(keys), dim=rows.shape[1])
+    return kind.open(folder)
+
+
+def answer(index, vector, *, k, allowed=None) -> list[tuple[int, float]]:
+    keys, scores = index.search(vector, k=k, allowed=allowed)
+    assert keys.dtype == np.int64
+    assert scores.dtype == np.float32
+    return list(zip(keys.tolist(), scores.tolist(), strict=True))
+
+
+def assert_same(found, expected) -> None:
+    assert [key for key, _ in found] == [key for key, _ in expected]
+    np.testing.assert_allclose([score for _, score in found], [score for _, score in expected], atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("count", "dim"), [(1, 3), (7, 5), (300, 24), (2000, 48)])
+def test_index_gives_what_the_oracle_gives(kind, count, dim, tmp_path):
+    rows = clustered(count, dim, seed=count)
+    keys = np.cumsum(np.random.default_rng(1).integers(1, 4, count)).astype(np.int64)
+    index = built(kind, tmp_path / "index", keys, rows)
+    assert index.keys.tolist() == keys.tolist()
+    for vector in clustered(5, dim, seed=99):
+        for k in (1, 3, 10, count, count + 5):
+            assert_same(answer(index, vector, k=k), oracle(keys, rows, vector, k))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_filter_limits_the_search_to_the_allowed_keys_exactly(kind, tmp_path):
+    rows = clustered(800, 16, seed=3)
+    keys = np.arange(10, 810, dtype=np.int64)
+    index = built(kind, tmp_path / "index", keys, rows)
+    random = np.random.default_rng(5)
+    for size in (0, 1, 4, 100, 800):
+        chosen = np.sort(random.choice(keys, size, replace=False))
+        unknown = np.array([-7, 3, 5000], dtype=np.int64)
+        for allowed in (chosen, np.sort(np.concatenate([chosen, unknown]))):
+            for k in (1, 10, 900):
+                expected = oracle(keys, rows, rows[17], k, allowed=set(allowed.tolist()))
+                assert_same(answer(index, rows[17], k=k, allowed=allowed), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_rows_score_equally_and_stand_by_key(kind, tmp_path):
+    """Many more equal rows than k: whichever an index meets first, the lowest keys are the answer."""
+    base = clustered(40, 12, seed=8)
+    rows = np.concatenate([base, np.repeat(base[:1], 500, axis=0), base])
+    keys = np.arange(1, len(rows) + 1, dtype=np.int64)
+    index = built(kind, tmp_path / "index", keys, rows)
+    found = answer(index, base[0], k=20)
+    assert [key for key, _ in found] == [1, *range(41, 60)]
+    assert len({score for _, score in found}) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_empty_index_answers_with_nothing(kind, tmp_path):
+    index = built(kind, tmp_path / "index", np.empty(0, dtype=np.int64), np.empty((0, 6), dtype=np.float32))
+    vector = np.eye(6, dtype=np.float32)[0]
+    assert answer(index, vector, k=3) == []
+    assert answer(index, vector, k=3, allowed=np.array([1, 2])) == []
+
+
+def test_every_kind_gives_the_same_scores_to_the_last_bit(tmp_path):
+    rows = clustered(1500, 33, seed=21)
+    keys = np.arange(1500, dtype=np.int64)
+    indexes = [built(kind, tmp_path / kind.kind, keys, rows) for kind in KINDS]
+    for vector in clustered(20, 33, seed=22):
+        first, *others = [answer(index, vector, k=50) for index in indexes]
+        assert others == [first] * len(others)
+
+
+def test_coarse_scan_never_loses_a_row_that_ranks():
+    """Rows that differ by less than float32 can tell apart in one product: the margin keeps them all."""
+    random = np.random.default_rng(2)
+    vector = unit(random.standard_normal(384))
+    rows = unit(vector + 1e-4 * random.standard_normal((3000, 384)))
+    keys = np.arange(3000, dtype=np.int64)
+    exact = rows.astype(np.float64) @ vector.astype(np.float64)
+    assert np.abs(rows @ vector - exact).max() < margin(384) / 2
+    found, _ = scan(keys, rows, vector, k=25)
+    assert found.tolist() == [key for key, _ in oracle(keys, rows, vector, 25)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_threads_searching_at_once_get_their_own_answers(kind, tmp_path):
+    rows = clustered(3000, 32, seed=4)
+    index = built(kind, tmp_path / "index", np.arange(3000, dtype=np.int64), rows)
+    wrong = []
+
+    def search(start: int) -> None:
+        for row in range(start, 3000, 60):
+            keys, _ = index.search(rows[row], k=3)
+            if keys[0] != row:
+                wrong.append(row)
+
+    threads = [threading.Thread(target=search, args=(start,)) for start in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

@@ -10,10 +10,11 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
+from api.schemas import CollectionOut
 from api.settings import Settings
 from indexes.catalogue import Catalogue, CollectionInfo, DocumentInfo
 from ingest import job
@@ -214,7 +215,8 @@ class Services:
 
     def _sources(self, arguments: Sequence[str], parser: ParserProcess) -> list[ParsedSource]:
         section = self.settings.ingest
-        opened = [open_source(argument, settings=section.source_settings()) for argument in arguments]
+        settings = replace(section.source_settings(), leave=(self.settings.data,))
+        opened = [open_source(argument, settings=settings) for argument in arguments]
         return [ParsedSource(source, parser, section.parse_options()) for source in opened]
 
     def take_in(
@@ -436,30 +438,12 @@ class Services:
             "bytes": size,
             "embedder": f"{section.embedder.model} ({section.embedder.precision})",
             "llm": section.llm.model,
-            "collections": [info_as_dict(info) for info in self.collections()],
+            "collections": [CollectionOut.of(info).model_dump() for info in self.collections()],
         }
 
     def health(self) -> dict[str, Any]:
         """Whether questions can be answered now."""
         return {"collections": len(self.collections())}
-
-
-def info_as_dict(info: CollectionInfo) -> dict[str, Any]:
-    """A collection at a glance, as JSON tells it."""
-    space = info.space
-    return {
-        "name": info.name,
-        "documents": info.documents,
-        "chunks": info.chunks,
-        "failed": info.failed,
-        "embedder": space.embedder.name if space else "",
-        "fingerprint": space.embedder.fingerprint if space else "",
-        "dim": space.embedder.dim if space else 0,
-        "generation": asdict(info.generation)["folder"] if info.generation else "",
-        "pending": info.pending,
-        "moving": info.moved if info.building else None,
-        "created_at": info.created_at,
-    }
 
 
 def _rate_of(embedder: SentenceTransformerEmbedder) -> str:

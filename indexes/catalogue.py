@@ -223,7 +223,7 @@ class Catalogue:
         return row[0] if row else None
 
     def remember(self, name: str, value: str, *, wait: float = 0.0) -> None:
-        """Keep a small fact in place of the one of that name. Raises LockHeld."""
+        """Keep a small fact in place of the one of that name. Raises LockHeld; inside a writer too."""
         with self.store.writing(wait=wait) as db, transaction(db):
             db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (f"fact:{name}", value))
 

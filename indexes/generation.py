@@ -24,7 +24,7 @@ from indexes.lexical import LexicalIndex
 from indexes.manifest import sync, sync_folder, verify, write_manifest
 from indexes.rows import SPACE, space_of
 from indexes.store import Store, transaction
-from rag.errors import IndexDamaged, InvalidSetting, RagError
+from rag.errors import IndexDamaged, InvalidSetting, RagError, StorageError
 from rag.types import Keys, Vectors
 
 Sample: TypeAlias = list[tuple[int, Vectors]]
@@ -131,7 +131,8 @@ class GenerationStore:
         Returns whether it did. Raises StorageError when the system refuses; IndexDamaged when what was
         built does not verify.
         """
-        self.collect(db, name)
+        for stray in self.strays(db, name):
+            remove(stray)
         if not self._is_worth(db, space_id, kind):
             return False
         (last,) = db.execute(
@@ -142,26 +143,25 @@ class GenerationStore:
         folder = home / f"{last + 1:06d}"
         building = home / f".building-{folder.name}"
         building.mkdir(parents=True)
-        sync_folder(self.store.indexes)
-        sync_folder(self.store.folder)
-        sample, count = _build(building, db, space_id, kind)
-        self.store.on_point("publish:built")
-        about = {
-            "collection": name,
-            "kind": kind,
-            "count": count,
-            "high_key": high,
-            **_embedder(db, space_id),
-        }
-        sha256 = write_manifest(building, about)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        place = folder.relative_to(self.store.indexes).as_posix()
-        info = GenerationInfo(last + 1, space_id, place, kind, count, high, sha256, now)
-        _require_recall(open_generation(building, info), sample)
-        sync(building)
-        self.store.on_point("publish:verified")
+        try:
+            sample, count = _build(building, db, space_id, kind)
+            self.store.on_point("publish:built")
+            about = {"collection": name, "kind": kind, "count": count, "high_key": high}
+            sha256 = write_manifest(building, {**about, **_embedder(db, space_id)})
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            place = folder.relative_to(self.store.indexes).as_posix()
+            info = GenerationInfo(last + 1, space_id, place, kind, count, high, sha256, now)
+            _require_recall(open_generation(building, info), sample)
+            sync(building)
+            self.store.on_point("publish:verified")
+        except BaseException as error:
+            remove(building)
+            if isinstance(error, OSError):
+                raise StorageError(f"cannot build the indexes of {name!r} in {home}: {error}") from error
+            raise
         building.rename(folder)
-        sync_folder(home)
+        for parent in (home, self.store.indexes, self.store.folder):
+            sync_folder(parent)
         self.store.on_point("publish:renamed")
         with transaction(db):
             db.execute("INSERT INTO generations VALUES(?, ?, ?, ?, ?, ?, ?, ?)", astuple(info))
@@ -181,8 +181,8 @@ class GenerationStore:
             db.execute(
                 "DELETE FROM vectors WHERE NOT EXISTS (SELECT 1 FROM chunks WHERE vector_id = vectors.id)"
             )
-        for folder in self.strays(db, name):
-            remove(folder)
+        for stray in self.strays(db, name):
+            remove(stray)
 
     def strays(self, db: sqlite3.Connection, name: str) -> list[Path]:
         """What lies among a collection's indexes without being recorded: left by a crash, or foreign."""
@@ -198,7 +198,11 @@ class GenerationStore:
         if not live or not recorded:
             return live > 0
         newest = recorded[0]
-        if newest.kind != kind or isinstance(self.load(newest), IndexDamaged):
+        try:
+            verify(self.store.indexes / newest.folder, sha256=newest.manifest_sha256)
+        except IndexDamaged:
+            return True
+        if newest.kind != kind:
             return True
         sql = "SELECT count(*) FROM chunks WHERE space_id = ? AND key > ?"
         new: int = db.execute(sql, (space_id, newest.high_key)).fetchone()[0]

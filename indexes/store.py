@@ -79,13 +79,16 @@ class Store:
     def writing(self, *, wait: float = 0.0) -> Iterator[sqlite3.Connection]:
         """The connection that can write, under the lock. Raises LockHeld after ``wait`` seconds.
 
-        It is closed, which checkpoints, before the lock is let go.
+        What was committed is moved from the WAL to the file, as far as no reader needs it where it is,
+        before the lock is let go.
         """
         with writer_lock(self.folder / "writer.lock", wait=wait), translated(self.database):
             db = self._connect(read_only=False)
             try:
                 migrate(db)
                 yield db
+                db.execute("PRAGMA busy_timeout = 0")
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             finally:
                 db.close()
 

@@ -12,8 +12,8 @@ _WORD_BEFORE = re.compile(r"[^\s(\[«“\"'¿¡]+\Z")
 _ABBREVIATED = """
     sr sra sres sras srta srtas dr dra dres dña prof profa ing lic arq gral tte cap excmo excma ilmo ilma
     mons art arts núm núms nº num pág págs pag pags vol vols caps fig figs ap apdo párr párrs inc lit ss sigs
-    cf cfr ej pp etc aprox máx mín tel tfno av avda ctra izq dcha admón dpto depto cía hnos sta sto ee.uu aa.vv rr.dd
-    ff.aa cc.aa r.d l.o vid op cit ed eds coord trad rev col s.a s.l a.c d.c
+    cf cfr ej pp etc aprox máx mín tel tfno av avda ctra izq dcha admón dpto depto cía hnos sta sto
+    ee.uu aa.vv rr.dd ff.aa cc.aa r.d l.o vid op cit ed eds coord trad rev col s.a s.l a.c d.c
     mr mrs ms messrs hon gen sgt capt lt gov sen rep st mt jr ltd corp co bros dept univ nos sec ch eq eqs
     ref refs vs viz al e.g i.e approx est ca u.s u.k jan feb apr jun jul aug sep sept oct nov dec
 """  # Spanish, then English

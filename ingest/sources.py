@@ -38,12 +38,16 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
-    """What is taken in. ``include`` and ``exclude`` are globs, see :class:`ingest.names.Globs`."""
+    """What is taken in. ``include`` and ``exclude`` are globs, see :class:`ingest.names.Globs`.
+
+    ``leave`` are folders that are never entered, wherever they lie: the product's own data.
+    """
 
     max_file_bytes: int = 512 << 20
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     links_outside: bool = False
+    leave: tuple[Path, ...] = ()
     fetch: FetchSettings = field(default_factory=FetchSettings)
 
 
@@ -147,8 +151,10 @@ class _Folder:
         self._settings = settings
 
     def list(self) -> Iterator[Found | SourceFailure]:
-        globs = Globs(include=self._settings.include, exclude=self._settings.exclude)
-        return Walk(self._path, globs=globs, links_outside=self._settings.links_outside).items()
+        settings = self._settings
+        globs = Globs(include=settings.include, exclude=settings.exclude)
+        walk = Walk(self._path, globs=globs, links_outside=settings.links_outside, leave=settings.leave)
+        return walk.items()
 
     def open(self, found: Found) -> Content:
         return _read(found, limit=self._settings.max_file_bytes)

@@ -14,7 +14,7 @@ import errno
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -59,14 +59,16 @@ _Node: TypeAlias = Found | SourceFailure | _Place
 
 
 class Walk:
-    """One listing of a folder. Each real folder is entered once, whatever leads to it."""
+    """One listing of a folder. Each real folder is entered once, whatever leads to it; those of ``leave``
+    (our own data) never."""
 
-    def __init__(self, root: Path, *, globs: Globs, links_outside: bool) -> None:
+    def __init__(self, root: Path, *, globs: Globs, links_outside: bool, leave: Sequence[Path] = ()) -> None:
         real = os.path.realpath(root)
         self._root = _Place(os.fspath(root), real, "", uri_of(root).rstrip("/") + "/")
         self._globs = globs
         self._links_outside = links_outside
-        self._entered: dict[str, str] = {}  # real folder -> the relative path that it is listed under
+        # Real folder -> the relative path that it is listed under.
+        self._entered: dict[str, str] = {os.path.realpath(path): "" for path in leave}
         self._linked: set[str] = set()  # real files that are listed under a link's name
         self._folder_links: deque[_Place] = deque()
         self._file_links: list[_Place] = []

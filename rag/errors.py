@@ -74,7 +74,7 @@ ReasonCode = Literal[
     "timeout",  # the parser or the server took too long
     "out_of_memory",  # the parser hit its memory limit
     "crashed",  # the parser's process died
-    "blocked",  # a URL whose address is private, loopback or link-local
+    "blocked",  # a URL whose address is private, loopback or link-local; a link out of the folder
     "http",  # the server answered with an error
     "network",  # the server could not be reached
 ]

@@ -307,6 +307,14 @@ def test_html_without_main_keeps_the_body_and_a_short_article_does_not_swallow_i
     assert "Breve" in text
 
 
+def test_html_about_cookies_and_the_tabs_that_are_not_open_are_kept():
+    page = (
+        "<html><body><main><section id='cookie-parameters'><h1>Cookies</h1><p>Read them.</p></section>"
+        "<div role='tabpanel' hidden><p>For Windows.</p></div><p hidden>Nobody sees it.</p>"
+    )
+    assert one("a.html", page).text.split("\n\n") == ["# Cookies", "Read them.", "For Windows.\n"]
+
+
 def test_declared_language_counts_when_the_text_does_not_tell():
     assert one("a.html", "<html lang='eu'><p>x1 = f(y)</p></html>").metadata["language"] == "eu"
     assert one("a.html", f"<html lang='en'><p>{SPANISH * 3}</p></html>").metadata["language"] == "es"

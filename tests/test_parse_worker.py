@@ -1,10 +1,12 @@
 """The child process: limits, replacement, streaming, and bad files among good ones."""
 
+import io
 import os
 import resource
 import subprocess
 import sys
 import time
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -117,7 +119,7 @@ def test_a_parser_that_takes_too_long_is_killed_and_the_next_file_gets_a_fresh_c
         started = time.monotonic()
         error = refused(process, "a.md", GOOD)
         assert (error.code, "0.5 s" in str(error)) == ("timeout", True)
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 60
         with pytest.raises(ProcessLookupError):
             os.kill(stuck, 0)
         [document] = process.parse("good.md", GOOD)
@@ -127,10 +129,10 @@ def test_a_parser_that_takes_too_long_is_killed_and_the_next_file_gets_a_fresh_c
 
 def test_time_that_the_caller_takes_between_documents_does_not_count():
     lines = b"".join(b'{"id": %d, "text": "%s"}\n' % (n, b"word " * 2_000) for n in range(60))
-    with ParserProcess(timeout_s=1.5) as process:
+    with ParserProcess(timeout_s=3) as process:
         documents = process.parse("a.jsonl", lines)
         next(documents)
-        time.sleep(2)
+        time.sleep(3.5)
         assert sum(1 for _ in documents) == 59
 
 
@@ -153,6 +155,43 @@ def test_a_child_that_died_while_idle_is_replaced_without_a_word(process):
     assert [d.title for d in process.parse("good.md", GOOD)] == ["Riego"]
 
 
+def deep_odt():
+    """An ODT whose sections nest so deeply that the library's stack overflows."""
+    deep = "<text:section>" * 100_000 + "<text:p>x</text:p>" + "</text:section>" * 100_000
+    spaces = "".join(
+        f' xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "text")
+    )
+    content = f"<office:document-content{spaces}><office:body><office:text>{deep}</office:text></office:body>"
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.text", zipfile.ZIP_STORED)
+        archive.writestr("content.xml", content + "</office:document-content>")
+    return buffer.getvalue()
+
+
+def test_a_file_that_overflows_a_librarys_stack_costs_one_child(process):
+    assert refused(process, "a.odt", deep_odt()).code in ("crashed", "out_of_memory")
+    assert [d.title for d in process.parse("good.md", GOOD)] == ["Riego"]
+
+
+@pytest.mark.slow
+def test_a_pdf_whose_stream_expands_to_half_a_gigabyte_ends_in_bounded_time_and_memory():
+    packer = zlib.compressobj(1)
+    lines = b"BT /F1 12 Tf 72 700 Td (hola mundo) Tj ET\n" * 25_000
+    packed = b"".join(packer.compress(lines) for _ in range(500)) + packer.flush()
+    objects = (
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R>>",
+        b"<</Filter/FlateDecode/Length %d>>stream\n%s\nendstream" % (len(packed), packed),
+    )
+    data = b"%PDF-1.4\n" + b"".join(b"%d 0 obj\n%s\nendobj\n" % pair for pair in enumerate(objects, 1))
+    data += b"trailer<</Root 1 0 R>>\n%%EOF\n"
+    with ParserProcess(timeout_s=20, memory_mb=256) as process:
+        assert refused(process, "a.pdf", data).code in ("crashed", "out_of_memory", "timeout")
+        assert [d.title for d in process.parse("good.md", GOOD)] == ["Riego"]
+
+
 def test_a_caller_that_stops_early_leaves_nothing_behind_for_the_next_file(process):
     lines = b"".join(b'{"id": %d, "text": "%s"}\n' % (n, b"word " * 20_000) for n in range(50))
     documents = process.parse("a.jsonl", lines)
@@ -161,14 +200,16 @@ def test_a_caller_that_stops_early_leaves_nothing_behind_for_the_next_file(proce
     assert [d.title for d in process.parse("good.md", GOOD)] == ["Riego"]
 
 
+@pytest.mark.slow
 def test_a_file_that_needs_more_memory_than_allowed_is_told_so():
-    # A list of four million numbers takes some 130 MB as Python objects, and more while it is read.
-    data = b"[" + b"1234567, " * 30_000_000 + b"1]"
+    # Three bytes of JSON become an empty list of 64 in memory: 24 MB become more than 500.
+    data = b"[" + b"[]," * 8_000_000 + b"1]"
     with ParserProcess(memory_mb=64) as process:
         assert refused(process, "a.json", data).code == "out_of_memory"
         assert [d.title for d in process.parse("good.md", GOOD)] == ["Riego"]
 
 
+@pytest.mark.slow
 def test_a_big_text_streams_and_the_child_stays_small(tmp_path):
     path = tmp_path / "big.txt"
     line = "Una línea de texto sobre España y su gente, de las que hay muchas.\n".encode()
@@ -202,20 +243,17 @@ def test_the_child_may_not_dump_core_nor_write_big_files(process):
     list(process.parse("a.md", GOOD))
     assert resource.prlimit(child_of(process), resource.RLIMIT_CORE) == (0, 0)
     assert resource.prlimit(child_of(process), resource.RLIMIT_FSIZE)[1] <= 1 << 20
-    assert resource.prlimit(child_of(process), resource.RLIMIT_AS)[0] < 4 << 30
+    assert resource.prlimit(child_of(process), resource.RLIMIT_AS)[0] < 6 << 30
 
 
 def test_what_libraries_print_corrupts_neither_answers_nor_the_terminal():
     code = """
-import sys
-from ingest.parse.worker import ParserProcess
-loud = "import os, sys; os.write(1, b'OUT'); os.write(2, b'ERR'); print('PRINT'); "
 import ingest.parse.worker as worker
-worker._START = worker._START.replace("serve(int", "parse = child.parse; "
-    "child.parse = lambda *a, **k: (os.write(1, b'OUT'), os.write(2, b'ERR'), print('PRINT'), parse(*a, **k))[-1]; "
-    "serve(int").replace("import sys;", "import os, sys;").replace("import serve;", "import serve; "
-    "import ingest.parse.child as child;")
-with ParserProcess() as process:
+noisy = "child.parse = lambda *a, parse=child.parse, **k: (os.write(1, b'OUT'), os.write(2, b'ERR'), "
+noisy += "print('PRINT'), parse(*a, **k))[-1]"
+noisy = "; import os, ingest.parse.child as child; " + noisy + "; serve"
+worker._START = worker._START.replace("; serve", noisy)
+with worker.ParserProcess() as process:
     print([d.text for d in process.parse("a.txt", b"words")])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

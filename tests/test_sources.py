@@ -358,3 +358,12 @@ def test_dots_behind_a_link_lead_where_the_system_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = open_source("link/../b.md", settings=SourceSettings())
     assert source.open(next(source.list())).read() == b"real/b.md"
+
+
+def test_folder_of_our_own_data_is_never_taken_in(tmp_path):
+    (tmp_path / "kb").mkdir()
+    (tmp_path / "kb" / "catalogue.db").write_text("not a document")
+    (tmp_path / "a.md").write_text("a")
+    (tmp_path / "link").symlink_to(tmp_path / "kb")
+    source = open_source(str(tmp_path), settings=SourceSettings(leave=(tmp_path / "kb",)))
+    assert [found.uri.rpartition("/")[2] for found in source.list() if isinstance(found, Found)] == ["a.md"]

@@ -15,9 +15,9 @@ app = typer.Typer(no_args_is_help=True, help="The collections of a data folder."
 def list_collections(data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the collections."""
     from api.cli.common import services
-    from api.services import info_as_dict
+    from api.schemas import CollectionOut
 
-    rows = [info_as_dict(info) for info in services(data).collections()]
+    rows = [CollectionOut.of(info).model_dump() for info in services(data).collections()]
     if as_json:
         print_json(rows)
         return

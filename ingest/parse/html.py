@@ -57,7 +57,11 @@ _NOISE = (
     "embed, [hidden], [role=navigation], [role=banner], [role=contentinfo], [role=search], [role=dialog], "
     "[role=alertdialog], a.headerlink, a.anchor-link, a.skip-link, .sr-only"
 )
-_CONSENT = re.compile(r"(?:^|[\s_-])(?:cookies?|consent|gdpr|onetrust|cc-window)(?:$|[\s_-])", re.IGNORECASE)
+_CONSENT = re.compile(
+    r"(?:^|[\s_-])(?:cookies?[\s_-]?(?:banner|bar|notice|popup|modal|law|message|alert|policy|wrapper|consent)"
+    r"|consent|gdpr|onetrust|cc-window)(?:$|[\s_-])",
+    re.IGNORECASE,
+)
 _LANGUAGE = re.compile(
     r"(?:^|\s)(?:language-|lang-|highlight-source-|highlight-|brush:\s*|sourceCode\s+|code\s+)([A-Za-z][\w+#-]*)"
 )
@@ -126,6 +130,8 @@ def _about(tree: LexborHTMLParser) -> tuple[str, dict[str, MetadataValue], str]:
 
 def markdown(tree: LexborHTMLParser) -> str:
     """The tree's main text as Markdown; the tree is changed."""
+    for node in tree.css("[role=tabpanel][hidden]"):
+        del node.attrs["hidden"]  # a tab that is not open is part of the text
     _remove(tree.css(_NOISE))
     _remove(_surroundings(tree))
     for pre in tree.css("pre"):
@@ -152,17 +158,14 @@ def _surroundings(tree: LexborHTMLParser) -> list[LexborNode]:
     """Page headers, sidebars, footers and consent banners; those inside the article itself are its own."""
     headings = len(tree.css("h1"))
     found = []
-    for node in tree.css("header, aside, footer, [id], [class]"):
-        if node.tag in ("html", "body", "main", "article"):
-            continue
+    for node in tree.css("header, aside, footer, div, section, form"):
         words = f"{node.attributes.get('id') or ''} {node.attributes.get('class') or ''}"
-        if _CONSENT.search(words) and len(node.text()) < 2_000:
+        if node.tag in ("header", "aside", "footer"):
+            surrounds = not (node.tag == "header" and headings == 1 and node.css_first("h1"))
+        else:
+            surrounds = bool(_CONSENT.search(words)) and len(node.text()) < 2_000
+        if surrounds and not any(above.tag in ("main", "article", "blockquote") for above in _above(node)):
             found.append(node)
-        elif node.tag in ("header", "aside", "footer"):
-            inside = any(above.tag in ("main", "article", "blockquote") for above in _above(node))
-            only_title = node.tag == "header" and headings == 1 and node.css_first("h1")
-            if not inside and not only_title:
-                found.append(node)
     return found
 
 

@@ -16,12 +16,16 @@ from types import TracebackType
 from typing import IO, Self, get_args
 
 from ingest.parse import wire
+from ingest.parse.child import memory
 from ingest.parse.options import DEFAULTS, ParseOptions
 from rag.errors import ReasonCode, SourceError
 from rag.types import Document
 
 PATIENCE = 20
 """A file of a million records is in order, one that drips a document a minute for days is not."""
+
+LOOK_S = 0.05
+"""How often the memory of a child is looked at while it is waited for."""
 
 START_S = 120.0
 """How long a child may take to start, on a machine busy with other things."""
@@ -40,7 +44,8 @@ class ParserProcess:
 
     ``timeout_s`` is wall time that the caller waits for the next document of a file, and a whole
     file may take ``PATIENCE`` times as long; what the caller does between documents does not
-    count. ``memory_mb`` is address space above what the child needs to start.
+    count. ``memory_mb`` is memory above what the child needs to start: looked at while the
+    caller waits, with a hard limit on address space behind it.
     For one thread at a time. The child dies with the thread that started it, and on ``close``.
     """
 
@@ -134,8 +139,10 @@ class _Child:
         os.set_blocking(self._requests.fileno(), False)
         self._memory_mb = memory_mb
         self._limit = self._total = START_S
+        self._most = 0
         try:
             self.frame(max_body=0)
+            self._most = memory(self._process.pid)[1] + (memory_mb << 20)
         except BaseException:
             self.end()
             raise
@@ -174,14 +181,19 @@ class _Child:
     def _wait(self, file: int, event: int) -> None:
         poll = select.poll()
         poll.register(file, event)
-        started = time.monotonic()
-        ready = poll.poll(max(0.0, self._left) * 1000)
-        waited = time.monotonic() - started
-        self._left -= waited
-        self._total -= waited
-        if not ready:
-            limit = self._limit if self._total > 0 else PATIENCE * self._limit
-            raise SourceError("timeout", f"the parser took longer than {limit:g} s")
+        while True:
+            started = time.monotonic()
+            ready = poll.poll(1000 * max(0.0, min(self._left, LOOK_S)))
+            waited = time.monotonic() - started
+            self._left -= waited
+            self._total -= waited
+            if ready:
+                return
+            if self._left <= 0:
+                limit = self._limit if self._total > 0 else PATIENCE * self._limit
+                raise SourceError("timeout", f"the parser took longer than {limit:g} s")
+            if self._most and memory(self._process.pid)[1] > self._most:
+                raise SourceError("out_of_memory", f"the parser took more than {self._memory_mb:,} MB")
 
     def _died(self) -> SourceError:
         _, state, usage = os.wait4(self._process.pid, 0)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _PIECE = 8_000
-"""Characters tokenised at once: the library's time grows faster than the text beyond some tens of thousands."""
+"""Characters tokenised at once: the library takes more time a character in longer texts."""
 
 _SAFE = re.compile(r"(?<=[^\W_]) (?=[^\W_])")
 """A single space between two letters or digits: no word, no normalisation and no merge reaches across it."""

@@ -25,7 +25,7 @@ from indexes.generation import Generation, GenerationStore
 from indexes.rows import CHUNK, SPACE, chunk_of, json_of, space_of
 from rag.errors import EmbedderMismatch, IndexDamaged, InvalidQuery, UnknownCollection
 from rag.protocols import Space, Where
-from rag.types import EmbedderInfo, Hit, Keys, Vectors
+from rag.types import NO_RANKING, Chunk, EmbedderInfo, Hit, Keys, Ranking, Vectors
 
 Scores: TypeAlias = npt.NDArray[np.float32]
 Found: TypeAlias = tuple[Keys, Scores]
@@ -135,42 +135,71 @@ class SqliteCollection:
         with self._views.view(self._name) as view:
             return view.space if view else None
 
+    @property
+    def generation(self) -> str:
+        """The newest generation that verifies, as its folder is called; "" while there is none."""
+        with self._views.view(self._name) as view:
+            return view.generation.info.folder if view and view.generation else ""
+
     def nearest(self, vector: Vectors, *, k: int, where: Where) -> list[Hit]:
-        """The k live chunks with the highest cosine to ``vector`` (shape (dim,)), ties by key.
+        """The k live chunks with the highest cosine to ``vector`` (shape (dim,)), ties by key. Raises as
+        :meth:`rank`."""
+        return self._hits(self.rank(vector=vector, vector_k=k, text="", text_k=1, where=where)[0])
+
+    def matching(self, text: str, *, k: int, where: Where) -> list[Hit]:
+        """The k live chunks with the highest BM25 score for the words of ``text``; only those that match.
+        Raises as :meth:`rank`."""
+        return self._hits(self.rank(vector=None, vector_k=1, text=text, text_k=k, where=where)[1])
+
+    def rank(
+        self, *, vector: Vectors | None, vector_k: int, text: str, text_k: int, where: Where
+    ) -> tuple[Ranking, Ranking]:
+        """The keys and scores of both legs, in one read transaction.
 
         Raises InvalidQuery for an impossible k or a vector that is not finite, EmbedderMismatch for one
         that another embedder made, UnknownCollection.
         """
-        _check(k)
-        with self._views.view(self._name) as view:
-            if view is None:
-                return []
-            self._check_vector(vector, view.space)
-            allowed = self._views.allowed(view, where)
-            keys, matrix = view.delta.vectors(view.db, commit=view.commit)
-            legs: list[Leg] = [partial(scan, keys, matrix, vector, allowed=allowed)]
-            if view.generation is not None:
-                legs.append(partial(view.generation.vectors.search, vector, allowed=allowed))
-            return _hits(view, *_best_live(view, legs, k=k, judged=allowed is not None))
-
-    def matching(self, text: str, *, k: int, where: Where) -> list[Hit]:
-        """The k live chunks with the highest BM25 score for the words of ``text``; only those that match.
-
-        Raises InvalidQuery for an impossible k, UnknownCollection.
-        """
-        _check(k)
+        _check(vector_k)
+        _check(text_k)
         while True:
             with self._views.view(self._name) as view:
                 if view is None:
-                    return []
+                    return NO_RANKING, NO_RANKING
                 try:
-                    return self._matching(view, text, k=k, where=where)
+                    near = NO_RANKING if vector is None else self._near(view, vector, k=vector_k, where=where)
+                    match = self._match(view, text, k=text_k, where=where) if text else NO_RANKING
+                    return near, match
                 except IndexDamaged as error:  # its files broke beneath it: tantivy reads them as it goes
                     if view.generation is None:
                         raise
                     self._views.generations.give_up(view.generation, error)
 
-    def _matching(self, view: View, text: str, *, k: int, where: Where) -> list[Hit]:
+    def read(self, keys: Sequence[int]) -> list[Chunk]:
+        """The chunks of these keys, in this order; those that died meanwhile are left out."""
+        with self._views.view(self._name) as view:
+            if view is None:
+                return []
+            rows = view.db.execute(
+                CHUNK + " JOIN json_each(?) asked ON asked.value = c.key WHERE c.space_id = ?",
+                (json_of(list(keys)), view.space_id),
+            )
+            chunks = {chunk.key: chunk for chunk in map(chunk_of, rows)}
+        return [chunks[key] for key in keys if key in chunks]
+
+    def _hits(self, ranking: Ranking) -> list[Hit]:
+        scores = dict(zip(ranking.keys.tolist(), ranking.scores.tolist(), strict=True))
+        return [Hit(chunk, scores[chunk.key]) for chunk in self.read(list(scores))]
+
+    def _near(self, view: View, vector: Vectors, *, k: int, where: Where) -> Ranking:
+        self._check_vector(vector, view.space)
+        allowed = self._views.allowed(view, where)
+        keys, matrix = view.delta.vectors(view.db, commit=view.commit)
+        legs: list[Leg] = [partial(scan, keys, matrix, vector, allowed=allowed)]
+        if view.generation is not None:
+            legs.append(partial(view.generation.vectors.search, vector, allowed=allowed))
+        return _best_live(view, legs, k=k, judged=allowed is not None)
+
+    def _match(self, view: View, text: str, *, k: int, where: Where) -> Ranking:
         allowed = self._views.allowed(view, where)
         newest = view.delta.texts(view.db, commit=view.commit)
         indexes = newest if view.generation is None else (*newest, view.generation.lexical)
@@ -180,7 +209,7 @@ class SqliteCollection:
             legs.append(partial(weighed, index, others, text, allowed=allowed))
         if view.generation is not None:
             legs.append(partial(view.generation.lexical.search, text, allowed=allowed))
-        return _hits(view, *_best_live(view, legs, k=k, judged=allowed is not None))
+        return _best_live(view, legs, k=k, judged=allowed is not None)
 
     def _check_vector(self, vector: Vectors, space: Space) -> None:
         stored = space.embedder
@@ -207,7 +236,7 @@ def _passing(view: View, where: Where) -> Keys:
     return np.sort(np.array(keys, dtype=np.int64))
 
 
-def _best_live(view: View, legs: Sequence[Leg], *, k: int, judged: bool) -> Found:
+def _best_live(view: View, legs: Sequence[Leg], *, k: int, judged: bool) -> Ranking:
     """The k best live rows of all legs, best first, ties by key.
 
     Each leg gives its best rows in that order, so once k of them are alive (or there are no more), none
@@ -228,10 +257,11 @@ def _best_live(view: View, legs: Sequence[Leg], *, k: int, judged: bool) -> Foun
             fetch *= 4
         parts.append((keys, scores))
     if not parts:
-        return np.empty(0, np.int64), np.empty(0, np.float32)
-    return best(
+        return NO_RANKING
+    keys, scores = best(
         np.concatenate([keys for keys, _ in parts]), np.concatenate([scores for _, scores in parts]), k=k
     )
+    return Ranking(keys, scores)
 
 
 def _living(view: View, keys: Keys) -> set[int]:
@@ -242,12 +272,3 @@ def _living(view: View, keys: Keys) -> set[int]:
         (json_of(keys.tolist()), view.space_id),
     )
     return {key for (key,) in rows}
-
-
-def _hits(view: View, keys: Keys, scores: Scores) -> list[Hit]:
-    """The chunks of these keys, in this order."""
-    rows = view.db.execute(
-        CHUNK + " JOIN json_each(?) asked ON asked.value = c.key", (json_of(keys.tolist()),)
-    )
-    chunks = {chunk.key: chunk for chunk in map(chunk_of, rows)}
-    return [Hit(chunks[key], score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]

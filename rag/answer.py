@@ -199,7 +199,7 @@ class Pipeline:
             prompt_version=template.version,
             prompt_digest=template.digest,
             collection=collection.name,
-            generation=str(getattr(collection, "generation", "")),
+            generation=collection.generation,
             embedder=self._retriever.embedder.fingerprint,
             retrieval=asdict(self._retriever.settings),
             where=dict(where),

@@ -76,17 +76,17 @@ def extract(question: str, context: Context, *, embedder: Embedder | None = None
     """At most ``most`` sentences that answer ``question`` best, no two saying the same.
 
     A sentence scores by the question's words in it, each weighted by how rare it is in the context
-    (the idf of BM25); words that a better sentence already gave count half. With an ``embedder`` the
-    likeness of sentence and question counts as much, which carries a question in one language to
-    passages in another.
+    (the idf of BM25); words that a better sentence already gave count half, and so do those that only
+    stand above it, in headings and title. Its passage's own score counts too: the retriever has seen
+    more than words. With an ``embedder`` the likeness of sentence and question counts as much, which
+    carries a question in one language to passages in another.
     """
     language = language_of(question)
     sentences = list(_sentences(context.passages))
     if not sentences:
         return Extract((), language)
-    found, weights = _weighed(question, sentences)
-    above = _above(question, sentences)
-    rank = _ranks(sentences)
+    found, above, weights = _weighed(question, sentences)
+    retrieved = _retrieved(sentences)
     total = math.fsum(weights.values()) or 1.0
     coverage = [math.fsum(weights[word] for word in words) / total for words in found]
     lift = _lifts(question, sentences, coverage, embedder)
@@ -99,9 +99,9 @@ def extract(question: str, context: Context, *, embedder: Embedder | None = None
     while len(chosen) < most:
         scores = {
             number: lift[number]
+            + retrieved[number]
             + math.fsum(weights[word] * (0.5 if word in heard else 1.0) for word in words) / total
-            + HEAD * math.fsum(weights[word] for word in above[number] - words - heard) / total
-            + RANK * rank[number]
+            + math.fsum(0.5 * weights[word] for word in above[number] - words - heard) / total
             for number, words in enumerate(found)
             if not any(_says_the_same(sentences[number], sentences[other]) for other in chosen)
         }
@@ -148,47 +148,44 @@ def _after_markup(text: str, begin: int, end: int) -> int:
     return marks.end() if marks else begin
 
 
-def _weighed(question: str, sentences: Sequence[Quotation]) -> tuple[list[frozenset[str]], dict[str, float]]:
-    """For each sentence the question's words in it; and the weight of each word of the question."""
+def _weighed(
+    question: str, sentences: Sequence[Quotation]
+) -> tuple[list[frozenset[str]], list[frozenset[str]], dict[str, float]]:
+    """For each sentence the question's words in it and above it; and the weight of each word."""
     terms: dict[Language, Terms] = {}
+    headed: dict[int, frozenset[str]] = {}
     found = []
     for sentence in sentences:
-        chunk = sentence.passage.chunk
-        language = language_named(chunk.metadata.get("language")) or language_of(sentence.passage.text)
-        if language not in terms:
-            terms[language] = Terms(question, language=language)
-        asked = terms[language].words
-        found.append(frozenset(asked[index] for _, _, index in terms[language].find(sentence.text)))
+        passage = sentence.passage
+        language = language_named(passage.chunk.metadata.get("language")) or language_of(passage.text)
+        asked = terms.setdefault(language, Terms(question, language=language))
+        found.append(frozenset(asked.words[index] for _, _, index in asked.find(sentence.text)))
+        if passage.number not in headed:
+            headed[passage.number] = frozenset(
+                asked.words[index] for _, _, index in asked.find(passage.source)
+            )
+    above = [headed[sentence.passage.number] for sentence in sentences]
     holding = Counter(word for each in found for word in each)
     words = dict.fromkeys(word for each in terms.values() for word in each.words)
     count = len(sentences)
     most = math.log(1 + (count + 0.5) / 0.5)
     # Half a word's weight does not depend on how rare it is: in a short context every word of the
     # subject is common, and the few that are not there would outweigh them all.
-    return found, {
-        word: 0.5 + math.log(1 + (count - holding[word] + 0.5) / (holding[word] + 0.5)) / most
-        for word in words
-    }
+    return (
+        found,
+        above,
+        {
+            word: 0.5 + math.log(1 + (count - holding[word] + 0.5) / (holding[word] + 0.5)) / most
+            for word in words
+        },
+    )
 
 
-import os
-HEAD=float(os.environ.get("HEAD","0")); RANK=float(os.environ.get("RANK","0"))
-def _above(question: str, sentences: Sequence[Quotation]) -> list[frozenset[str]]:
-    out = []
-    cache = {}
-    for sentence in sentences:
-        chunk = sentence.passage.chunk
-        key = id(sentence.passage)
-        if key not in cache:
-            language = language_named(chunk.metadata.get("language")) or language_of(sentence.passage.text)
-            t = Terms(question, language=language)
-            cache[key] = frozenset(t.words[index] for _, _, index in t.find(" ".join((chunk.breadcrumb, *sentence.passage.heading))))
-        out.append(cache[key])
-    return out
-
-def _ranks(sentences):
-    best = max(s.passage.hits[0].score for s in sentences)
-    return [s.passage.hits[0].score / best if best > 0 else 0.0 for s in sentences]
+def _retrieved(sentences: Sequence[Quotation]) -> list[float]:
+    """Each sentence's passage's score as a share of the best one."""
+    scores = [sentence.passage.hits[0].score for sentence in sentences]
+    best = max(scores)
+    return [max(score, 0.0) / best if best > 0 else 0.0 for score in scores]
 
 
 def _lifts(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rag.errors import ReasonCode
-from rag.types import Chunk, Document, EmbedderInfo, Hit, Vectors
+from rag.types import Chunk, Document, EmbedderInfo, Ranking, Vectors
 
 Where: TypeAlias = Mapping[str, str]
 """A metadata filter: every key must have this value (a list: contain it). {} filters nothing."""
@@ -47,16 +47,24 @@ class Embedder(Protocol):
 
 
 class Collection(Protocol):
-    """A collection as the retriever sees it: two ways of finding chunks."""
+    """A collection as the retriever sees it: candidates are ranked by key, only the chosen are read."""
 
     @property
     def name(self) -> str: ...
 
-    def nearest(self, vector: Vectors, *, k: int, where: Where) -> list[Hit]:
-        """The k live chunks with the highest cosine to ``vector`` (shape (dim,))."""
+    @property
+    def generation(self) -> str:
+        """The index that answers now, for the receipt; "" where none was published."""
 
-    def matching(self, text: str, *, k: int, where: Where) -> list[Hit]:
-        """The k live chunks with the highest BM25 score for the words of ``text``; only those that match."""
+    def rank(
+        self, *, vector: Vectors | None, vector_k: int, text: str, text_k: int, where: Where
+    ) -> tuple[Ranking, Ranking]:
+        """As of one moment: the ``vector_k`` live chunks with the highest cosine to ``vector`` (shape
+        (dim,); None asks for none), and the ``text_k`` with the highest BM25 score for the words of
+        ``text`` ("" asks for none), only those that match. Equal scores by key."""
+
+    def read(self, keys: Sequence[int]) -> list[Chunk]:
+        """The chunks of these keys, in this order; those that died meanwhile are left out."""
 
 
 class Reranker(Protocol):

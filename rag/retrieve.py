@@ -17,13 +17,14 @@ of Fusion Functions for Hybrid Retrieval") were measured beside it and lose to i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
+import numpy as np
+
 from rag.errors import InvalidQuery, InvalidSetting
 from rag.protocols import NO_WHERE, Collection, Embedder, Where
-from rag.types import Chunk, EmbedderInfo, Hit, clean_text
+from rag.types import Chunk, EmbedderInfo, Hit, Ranking, clean_text
 from rag.words import Terms, language_named, language_of
 
 Mode: TypeAlias = Literal["hybrid", "vector", "lexical"]
@@ -79,20 +80,24 @@ class Retriever:
         k = settings.k if k is None else k
         if not 1 <= k <= MAX_K:
             raise InvalidQuery(f"k = {k}: ask for 1 to {MAX_K} passages")
-        near: list[Hit] = []
-        matching: list[Hit] = []
-        if settings.mode != "lexical":
-            vector = self._embedder.embed([question], input_type="query")[0]
-            pool = k if settings.mode == "vector" else max(k, settings.vector_pool)
-            near = collection.nearest(vector, k=pool, where=where)
-        if settings.mode != "vector":
-            pool = k if settings.mode == "lexical" else max(k, settings.lexical_pool)
-            matching = collection.matching(question, k=pool, where=where)
-        if settings.mode == "hybrid":
-            hits = fuse(question, near, matching, vector_weight=settings.vector_weight)
-        else:
-            hits = _ranked(near or matching)
-        return hits[:k]
+        vector = (
+            None if settings.mode == "lexical" else self._embedder.embed([question], input_type="query")[0]
+        )
+        hybrid = settings.mode == "hybrid"
+        near, match = collection.rank(
+            vector=vector,
+            vector_k=max(k, settings.vector_pool) if hybrid else k,
+            text="" if settings.mode == "vector" else question,
+            text_k=max(k, settings.lexical_pool) if hybrid else k,
+            where=where,
+        )
+        if not hybrid:
+            return _read(collection, match if settings.mode == "lexical" else near)
+        best = collection.read(match.keys[:1].tolist())
+        covered = _covered(question, best[0]) if best else 0.0
+        return _read(
+            collection, fuse(near, match, covered=covered, vector_weight=settings.vector_weight, k=k)
+        )
 
 
 def checked_question(question: str) -> str:
@@ -105,32 +110,33 @@ def checked_question(question: str) -> str:
     return question
 
 
-def fuse(question: str, near: Sequence[Hit], matching: Sequence[Hit], *, vector_weight: float) -> list[Hit]:
-    """One ranking from the vector leg's hits (cosines) and the lexical leg's (BM25), scores 0 to 1.
+def fuse(near: Ranking, match: Ranking, *, covered: float, vector_weight: float, k: int) -> Ranking:
+    """One ranking of ``k`` from the vector leg's (cosines) and the lexical leg's (BM25), scores 0 to 1.
 
-    A chunk that a leg did not offer gets that leg's floor. See the module's docstring for the why.
+    ``covered`` is the share of the question's words that the best lexical hit holds. A chunk that a
+    leg did not offer gets that leg's floor. See the module's docstring for the why.
 
-    >>> a, b, c = (Chunk("d", text, 0, 1, key=n) for n, text in enumerate(["red fox", "fox", "cat"], 1))
-    >>> near, matching = [Hit(b, 0.8), Hit(a, 0.7), Hit(c, 0.1)], [Hit(a, 2.0), Hit(b, 0.9)]
-    >>> [(hit.chunk.key, round(hit.score, 3)) for hit in fuse("red fox", near, matching, vector_weight=0.5)]
-    [(1, 0.833), (2, 0.614), (3, 0.0)]
+    >>> near = Ranking(np.array([2, 1, 3]), np.array([0.8, 0.7, 0.1], np.float32))
+    >>> match = Ranking(np.array([1, 2]), np.array([2.0, 0.9], np.float32))
+    >>> ranked = fuse(near, match, covered=1.0, vector_weight=0.5, k=2)
+    >>> ranked.keys.tolist(), ranked.scores.round(3).tolist()
+    ([1, 2], [0.8330000042915344, 0.6140000224113464])
     """
-    chunks: dict[int, Chunk] = {}
-    scores: dict[int, float] = {}
-    if near:
-        floor = min(hit.score for hit in near)
-        span = 1.0 - floor
-        for hit in near:
-            chunks[hit.chunk.key] = hit.chunk
-            scores[hit.chunk.key] = vector_weight * (hit.score - floor) / span if span > 1e-6 else 0.0
-    if matching:
-        best = max(matching, key=lambda hit: (hit.score, -hit.chunk.key))
-        share = (1.0 - vector_weight) * _covered(question, best.chunk)
-        for hit in matching:
-            chunks.setdefault(hit.chunk.key, hit.chunk)
-            lexical = share * hit.score / best.score if best.score > 0 else 0.0
-            scores[hit.chunk.key] = scores.get(hit.chunk.key, 0.0) + lexical
-    return _ranked([Hit(chunks[key], score) for key, score in scores.items()])
+    keys, place = np.unique(np.concatenate([near.keys, match.keys]), return_inverse=True)
+    scores = np.zeros(len(keys), np.float64)
+    if len(near.keys):
+        floor = float(near.scores.min())
+        if (span := 1.0 - floor) > 1e-6:
+            scores[place[: len(near.keys)]] += vector_weight * (near.scores - floor) / span
+    if len(match.keys) and (best := float(match.scores.max())) > 0:
+        scores[place[len(near.keys) :]] += (1.0 - vector_weight) * covered * match.scores / best
+    order = np.lexsort((keys, -scores))[:k]
+    return Ranking(keys[order], scores[order].astype(np.float32))
+
+
+def _read(collection: Collection, ranking: Ranking) -> list[Hit]:
+    scores = dict(zip(ranking.keys.tolist(), ranking.scores.tolist(), strict=True))
+    return [Hit(chunk, scores[chunk.key]) for chunk in collection.read(list(scores))]
 
 
 def _covered(question: str, chunk: Chunk) -> float:
@@ -140,7 +146,3 @@ def _covered(question: str, chunk: Chunk) -> float:
     terms = Terms(question, language=language)
     found = {index for _, _, index in terms.find(text)}
     return len(found) / len(terms.words) if terms.words else 0.0
-
-
-def _ranked(hits: Sequence[Hit]) -> list[Hit]:
-    return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.key))

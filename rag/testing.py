@@ -7,15 +7,18 @@ not mocks: a HashEmbedder finds texts that share words.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
-from rag.protocols import Message, Offsets
-from rag.types import EmbedderInfo, Vectors
+from rag.protocols import Embedder, Message, Offsets, Where
+from rag.types import Chunk, EmbedderInfo, Ranking, Vectors
+from rag.words import fold, spans
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -70,6 +73,65 @@ class HashEmbedder:
 def _slot(word: str, fingerprint: str, dim: int) -> tuple[int, float]:
     digest = hashlib.blake2b(word.encode("utf-8"), key=fingerprint.encode()[:64], digest_size=8).digest()
     return int.from_bytes(digest[:4], "little") % dim, 1.0 if digest[4] & 1 else -1.0
+
+
+class MemoryCollection:
+    """A handful of chunks, ranked by exact cosines and plain BM25 with k1 1.2, b 0.75.
+
+    Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond". Keys are
+    given from 1 on. ``asked`` remembers how many candidates each search wanted of each leg.
+
+    >>> texts = {"tea": "boil the water", "train": "leaves at noon"}
+    >>> chunks = [Chunk(name, text, 0, len(text)) for name, text in texts.items()]
+    >>> shelf = MemoryCollection(chunks, HashEmbedder())
+    >>> _, match = shelf.rank(vector=None, vector_k=1, text="boiled? boil!", text_k=5, where={})
+    >>> [chunk.document_id for chunk in shelf.read(match.keys.tolist())]
+    ['tea']
+    """
+
+    name = "memory"
+    generation = ""
+
+    def __init__(self, chunks: Iterable[Chunk], embedder: Embedder) -> None:
+        self.asked: list[tuple[int, int]] = []
+        self.chunks = {key: replace(chunk, key=key) for key, chunk in enumerate(chunks, 1)}
+        passages = [chunk.embedded_text for chunk in self.chunks.values()]
+        self._vectors = embedder.embed(passages, input_type="document")
+        self._words = [_folded(chunk.text) for chunk in self.chunks.values()]
+
+    def rank(
+        self, *, vector: Vectors | None, vector_k: int, text: str, text_k: int, where: Where
+    ) -> tuple[Ranking, Ranking]:
+        self.asked.append((vector_k, text_k))
+        near = [] if vector is None else (self._vectors @ vector).tolist()
+        return self._best(near, vector_k, where, least=-2.0), self._best(self._bm25(text), text_k, where)
+
+    def read(self, keys: Sequence[int]) -> list[Chunk]:
+        return [self.chunks[key] for key in keys if key in self.chunks]
+
+    def _bm25(self, text: str) -> list[float]:
+        mean = sum(map(len, self._words)) / len(self._words)
+        scores = [0.0] * len(self._words)
+        for word in set(_folded(text)):
+            holding = sum(word in words for words in self._words)
+            idf = math.log(1 + (len(self._words) - holding + 0.5) / (holding + 0.5))
+            for place, words in enumerate(self._words):
+                count = words.count(word)
+                scores[place] += idf * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * len(words) / mean))
+        return scores
+
+    def _best(self, scores: Sequence[float], k: int, where: Where, *, least: float = 0.0) -> Ranking:
+        ranked = sorted(
+            (-score, chunk.key)
+            for chunk, score in zip(self.chunks.values(), scores, strict=False)
+            if score > least and all(chunk.metadata.get(key) == value for key, value in where.items())
+        )[:k]
+        keys = np.array([key for _, key in ranked], dtype=np.int64)
+        return Ranking(keys, np.array([-score for score, _ in ranked], dtype=np.float32))
+
+
+def _folded(text: str) -> list[str]:
+    return [fold(word) for _, _, word in spans(text)]
 
 
 class EchoModel:

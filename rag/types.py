@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -118,6 +118,16 @@ class Hit:
 
     chunk: Chunk
     score: float
+
+
+class Ranking(NamedTuple):
+    """Ranked chunks not read yet: ``keys`` best first, ``scores`` beside them (both of shape (n,))."""
+
+    keys: Keys
+    scores: npt.NDArray[np.float32]
+
+
+NO_RANKING = Ranking(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,10 @@ from rag.context import Context, fit
 from rag.errors import InvalidQuery, MissingVariables, ModelError, OverBudget, UnknownPrompt
 from rag.extract import NOT_FOUND, extract, split_sentences
 from rag.prompts import PromptTemplate, load
-from rag.protocols import Message, Where
+from rag.protocols import Message
 from rag.retrieve import RetrievalSettings, Retriever
-from rag.testing import EchoModel, HashEmbedder
-from rag.types import Chunk, Hit, Vectors
-from rag.words import Terms
+from rag.testing import EchoModel, HashEmbedder, MemoryCollection
+from rag.types import Chunk, Hit
 
 TEA = (
     "# El té\n\nEl té verde se prepara con agua a 80 grados. El té negro pide agua hirviendo.\n\n"
@@ -30,27 +29,15 @@ TRAIN = "The train to the sierra leaves at noon. It returns at six in the evenin
 DOCUMENTS = {"té.md": TEA, "train.md": TRAIN}
 
 
-class Shelf:
-    """A collection of whole documents: words in common are what it scores by."""
+class Shelf(MemoryCollection):
+    """A collection with an embedder and a generation."""
 
     name = "shelf"
     generation = "g7"
 
-    def __init__(self, documents: dict[str, str]) -> None:
-        self.hits = [
-            Chunk(name, text, 0, len(text), key=key, title=name)
-            for key, (name, text) in enumerate(documents.items(), 1)
-        ]
+    def __init__(self, chunks: Sequence[Chunk]) -> None:
         self.embedder = HashEmbedder(dim=256)
-
-    def nearest(self, vector: Vectors, *, k: int, where: Where) -> list[Hit]:
-        vectors = self.embedder.embed([chunk.text for chunk in self.hits], input_type="document")
-        hits = [Hit(chunk, float(row @ vector)) for chunk, row in zip(self.hits, vectors, strict=True)]
-        return sorted(hits, key=lambda hit: -hit.score)[:k]
-
-    def matching(self, text: str, *, k: int, where: Where) -> list[Hit]:
-        hits = [Hit(chunk, float(len(Terms(text, language="").find(chunk.text)))) for chunk in self.hits]
-        return sorted((hit for hit in hits if hit.score), key=lambda hit: -hit.score)[:k]
+        super().__init__(chunks, self.embedder)
 
 
 class Scripted:
@@ -70,7 +57,12 @@ class Scripted:
 
 @pytest.fixture
 def shelf() -> Shelf:
-    return Shelf(DOCUMENTS)
+    return Shelf(
+        [
+            Chunk(name, text, 0, len(text), title=name, metadata={"kind": "text"})
+            for name, text in DOCUMENTS.items()
+        ]
+    )
 
 
 def pipeline(shelf: Shelf, chat=None, **options) -> Pipeline:
@@ -277,7 +269,7 @@ def test_citations_are_read_as_people_write_them(text, numbers, unknown):
 
 
 def test_the_receipt_says_what_the_answer_was_made_of_and_survives_json(shelf):
-    answer = pipeline(shelf, chat=Scripted("[1]")).ask(shelf, "train noon", where={"a": "b"})
+    answer = pipeline(shelf, chat=Scripted("[1]")).ask(shelf, "train noon", where={"kind": "text"})
     receipt = json.loads(json.dumps(answer.receipt.as_json()))
     template = load("answer")
     assert (receipt["prompt"], receipt["prompt_version"]) == ("answer", template.version)
@@ -285,7 +277,7 @@ def test_the_receipt_says_what_the_answer_was_made_of_and_survives_json(shelf):
     assert (receipt["collection"], receipt["generation"]) == ("shelf", "g7")
     assert receipt["embedder"] == shelf.embedder.info.fingerprint
     assert receipt["retrieval"]["mode"] == "lexical"
-    assert receipt["where"] == {"a": "b"}
+    assert receipt["where"] == {"kind": "text"}
     assert (receipt["model"], receipt["parameters"]) == ("scripted", {"temperature": 0})
     [used] = receipt["chunks"]
     assert used["sha256"] == hashlib.sha256(TRAIN.encode()).hexdigest()
@@ -328,16 +320,13 @@ def test_a_wrong_question_or_prompt_is_refused_before_any_work(shelf):
 
 
 def test_neighbours_are_merged_when_the_document_can_be_read():
-    class Halves(Shelf):
-        def __init__(self) -> None:
-            super().__init__({})
-            cut = TRAIN.index(" It returns")
-            self.hits = [
-                Chunk("train.md", TRAIN[:cut], 0, cut, key=1),
-                Chunk("train.md", TRAIN[cut + 1 :], cut + 1, len(TRAIN), key=2),
-            ]
-
-    shelf = Halves()
+    cut = TRAIN.index(" It returns")
+    shelf = Shelf(
+        [
+            Chunk("train.md", TRAIN[:cut], 0, cut),
+            Chunk("train.md", TRAIN[cut + 1 :], cut + 1, len(TRAIN)),
+        ]
+    )
     read = pipeline(shelf, read=lambda collection, document, start, end: DOCUMENTS[document][start:end])
     assert [p.text for p in read.render(shelf, "train returns").context.passages] == [TRAIN]
     assert len(pipeline(shelf).render(shelf, "train returns").context.passages) == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,11 +12,9 @@ from hypothesis import strategies as st
 
 from rag.errors import InvalidQuery, InvalidSetting
 from rag.highlight import matches
-from rag.protocols import Where
 from rag.retrieve import MAX_K, RetrievalSettings, Retriever, fuse
-from rag.testing import HashEmbedder
-from rag.types import Chunk, Hit, Vectors
-from rag.words import fold, spans
+from rag.testing import HashEmbedder, MemoryCollection
+from rag.types import Chunk, Hit, Ranking
 
 TEXTS = {
     "tea.md": "Tea is made with boiling water and green leaves.",
@@ -27,48 +24,6 @@ TEXTS = {
 }
 
 
-class MemoryCollection:
-    """Exact cosines and plain BM25 (Robertson and Zaragoza 2009) over a handful of chunks."""
-
-    def __init__(self, texts: dict[str, str], embedder: HashEmbedder) -> None:
-        self.name = "memory"
-        self.asked: list[tuple[str, int]] = []
-        self.chunks = [
-            Chunk(name, text, 0, len(text), key=key, metadata={"kind": name[0]})
-            for key, (name, text) in enumerate(texts.items(), 1)
-        ]
-        self.vectors = embedder.embed([chunk.embedded_text for chunk in self.chunks], input_type="document")
-        self.words = [[fold(word) for _, _, word in spans(chunk.text)] for chunk in self.chunks]
-
-    def nearest(self, vector: Vectors, *, k: int, where: Where) -> list[Hit]:
-        self.asked.append(("nearest", k))
-        cosines = self.vectors @ vector
-        return self._best([float(cosine) for cosine in cosines], k, where)
-
-    def matching(self, text: str, *, k: int, where: Where) -> list[Hit]:
-        self.asked.append(("matching", k))
-        asked = {fold(word) for _, _, word in spans(text)}
-        length = sum(map(len, self.words)) / len(self.words)
-        scores = []
-        for words in self.words:
-            score = 0.0
-            for word in asked:
-                holding = sum(word in each for each in self.words)
-                idf = math.log(1 + (len(self.words) - holding + 0.5) / (holding + 0.5))
-                count = words.count(word)
-                score += idf * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * len(words) / length))
-            scores.append(score)
-        return [hit for hit in self._best(scores, k, where) if hit.score > 0]
-
-    def _best(self, scores: Sequence[float], k: int, where: Where) -> list[Hit]:
-        hits = [
-            Hit(chunk, score)
-            for chunk, score in zip(self.chunks, scores, strict=True)
-            if all(chunk.metadata.get(key) == value for key, value in where.items())
-        ]
-        return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.key))[:k]
-
-
 @pytest.fixture
 def embedder() -> HashEmbedder:
     return HashEmbedder(dim=256)
@@ -76,7 +31,13 @@ def embedder() -> HashEmbedder:
 
 @pytest.fixture
 def collection(embedder) -> MemoryCollection:
-    return MemoryCollection(TEXTS, embedder)
+    return shelf_of(TEXTS, embedder)
+
+
+def shelf_of(texts: dict[str, str], embedder: HashEmbedder) -> MemoryCollection:
+    """Each text one chunk; ``kind`` is the first letter of its name."""
+    chunks = [Chunk(name, text, 0, len(text), metadata={"kind": name[0]}) for name, text in texts.items()]
+    return MemoryCollection(chunks, embedder)
 
 
 def found(hits: Sequence[Hit]) -> list[str]:
@@ -94,13 +55,11 @@ def test_every_mode_finds_the_passage_and_scores_fall(collection, embedder, mode
 def test_vector_scores_are_cosines_and_lexical_scores_are_the_legs_own(collection, embedder):
     question = "boiling water"
     vector = embedder.embed([question], input_type="query")[0]
-    for mode, leg in (
-        ("vector", collection.nearest(vector, k=4, where={})),
-        ("lexical", collection.matching(question, k=4, where={})),
-    ):
-        assert (
-            Retriever(embedder, settings=RetrievalSettings(mode=mode)).search(collection, question, k=4)
-            == leg
+    legs = collection.rank(vector=vector, vector_k=4, text=question, text_k=4, where={})
+    for mode, leg in zip(("vector", "lexical"), legs, strict=True):
+        hits = Retriever(embedder, settings=RetrievalSettings(mode=mode)).search(collection, question, k=4)
+        assert [(hit.chunk.key, hit.score) for hit in hits] == list(
+            zip(leg.keys.tolist(), leg.scores.tolist(), strict=True)
         )
 
 
@@ -108,7 +67,7 @@ def test_legs_offer_their_pools_and_never_fewer_than_k(collection, embedder):
     settings_ = RetrievalSettings(vector_pool=3, lexical_pool=2)
     Retriever(embedder, settings=settings_).search(collection, "tea", k=1)
     Retriever(embedder, settings=settings_).search(collection, "tea", k=4)
-    assert collection.asked == [("nearest", 3), ("matching", 2), ("nearest", 4), ("matching", 4)]
+    assert collection.asked == [(3, 2), (4, 4)]
 
 
 def test_a_filter_reaches_both_legs(collection, embedder):
@@ -156,61 +115,79 @@ def test_strange_questions_are_asked_like_any_other(collection, embedder):
 # --- fusion -----------------------------------------------------------------------------------
 
 
-def chunk(key: int, text: str = "words of no weight") -> Chunk:
-    return Chunk(f"d{key}", text, 0, len(text), key=key)
+def ranking(*pairs: tuple[int, float]) -> Ranking:
+    """A leg's ranking, from keys and scores in any order."""
+    ordered = sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+    keys, scores = [key for key, _ in ordered], [score for _, score in ordered]
+    return Ranking(np.array(keys, dtype=np.int64), np.array(scores, dtype=np.float32))
 
 
 legs = st.lists(st.tuples(st.integers(1, 20), st.floats(-1, 1)), max_size=15, unique_by=lambda pair: pair[0])
+shares = st.floats(0, 1)
 
 
 @settings(max_examples=200, deadline=None)
-@given(near=legs, matching=legs, weight=st.floats(0, 1))
-def test_fused_scores_lie_between_0_and_1_and_every_candidate_comes_once(near, matching, weight):
-    close = [Hit(chunk(key, "fox"), cosine) for key, cosine in near]
-    bm25 = [Hit(chunk(key, "fox"), 5 * (score + 1.01)) for key, score in matching]
-    fused = fuse("fox", close, bm25, vector_weight=weight)
-    assert {hit.chunk.key for hit in fused} == {key for key, _ in near} | {key for key, _ in matching}
-    assert len(fused) == len({hit.chunk.key for hit in fused})
-    assert all(-1e-9 <= hit.score <= 1 + 1e-9 for hit in fused)
-    assert fused == sorted(fused, key=lambda hit: (-hit.score, hit.chunk.key))
-    assert fused == fuse("fox", close[::-1], bm25[::-1], vector_weight=weight)
+@given(near=legs, matching=legs, weight=shares, covered=shares)
+def test_fused_scores_lie_between_0_and_1_and_every_candidate_comes_once(near, matching, weight, covered):
+    close, bm25 = ranking(*near), ranking(*((key, 5 * (score + 1.01)) for key, score in matching))
+    fused = fuse(close, bm25, covered=covered, vector_weight=weight, k=100)
+    assert sorted(fused.keys.tolist()) == sorted({key for key, _ in near} | {key for key, _ in matching})
+    assert ((fused.scores > -1e-6) & (fused.scores < 1 + 1e-6)).all()
+    assert (np.diff(fused.scores) <= 0).all()
+    best = fuse(close, bm25, covered=covered, vector_weight=weight, k=3)
+    assert best.keys.tolist() == fused.keys.tolist()[:3]
 
 
 @settings(max_examples=100, deadline=None)
 @given(near=legs, matching=legs)
 def test_at_either_end_the_fusion_ranks_as_that_leg_alone(near, matching):
-    close = [Hit(chunk(key, "fox"), cosine) for key, cosine in near]
-    bm25 = [Hit(chunk(key, "fox"), 5 * (score + 1.01)) for key, score in matching]
+    close, bm25 = ranking(*near), ranking(*((key, 5 * (score + 1.01)) for key, score in matching))
     for weight, leg in ((1.0, close), (0.0, bm25)):
-        place = {hit.chunk.key: hit.score for hit in leg}
-        ranked = [
-            place[hit.chunk.key] for hit in fuse("fox", close, bm25, vector_weight=weight) if hit.score > 1e-9
-        ]
-        assert all(a >= b - 1e-6 for a, b in itertools.pairwise(ranked))
+        place = dict(zip(leg.keys.tolist(), leg.scores.tolist(), strict=True))
+        fused = fuse(close, bm25, covered=1.0, vector_weight=weight, k=100)
+        ranked = [place[key] for key in fused.keys[fused.scores > 1e-9].tolist()]
+        assert all(a >= b - 1e-5 for a, b in itertools.pairwise(ranked))
 
 
-def test_a_lexical_leg_that_meets_few_of_the_words_yields_to_the_vectors():
-    question = "how many protons does the nucleus of hydrogen hold"
-    near = [Hit(chunk(1), 0.7), Hit(chunk(2), 0.4), Hit(chunk(3), 0.1)]
-    weak = [Hit(chunk(3, "hold the door"), 9.0)]
-    strong = [Hit(chunk(3, "the nucleus of hydrogen holds a single proton: protons are many"), 9.0)]
-    assert fuse(question, near, weak, vector_weight=0.5)[0].chunk.key == 1
-    assert fuse(question, near, strong, vector_weight=0.5)[0].chunk.key == 3
+def test_a_lexical_leg_that_meets_few_of_the_words_yields_to_the_vectors(embedder):
+    texts = {"right": "protons in the nucleus", "door": "hold the door", "other": "a walk in the park"}
+    weak = shelf_of(texts, embedder)
+    near, match = ranking((1, 0.7), (3, 0.4), (2, 0.1)), ranking((2, 9.0))
+    assert fuse(near, match, covered=0.2, vector_weight=0.5, k=1).keys.tolist() == [1]
+    assert fuse(near, match, covered=1.0, vector_weight=0.5, k=1).keys.tolist() == [2]
+    hits = Retriever(embedder).search(weak, "how many protons does the nucleus of hydrogen hold", k=1)
+    assert found(hits) == ["right"]
 
 
 def test_a_vector_leg_that_sees_all_alike_yields_to_the_words():
-    blind = [Hit(chunk(key), 0.40 - key / 1000) for key in range(1, 6)]
-    words = [Hit(chunk(5, "red fox"), 3.0), Hit(chunk(4, "fox"), 1.0)]
-    assert fuse("red fox", blind, words, vector_weight=0.5)[0].chunk.key == 5
+    blind = ranking(*((key, 0.40 - key / 1000) for key in range(1, 6)))
+    words = ranking((5, 3.0), (4, 1.0))
+    assert fuse(blind, words, covered=1.0, vector_weight=0.5, k=1).keys.tolist() == [5]
 
 
 def test_the_fusion_is_blind_to_where_an_embedders_cosines_lie():
-    wide = [Hit(chunk(1), 0.8), Hit(chunk(2), 0.5), Hit(chunk(3), 0.1)]
-    narrow = [Hit(hit.chunk, 0.75 + 0.25 * hit.score) for hit in wide]
-    words = [Hit(chunk(2, "red fox"), 3.0), Hit(chunk(3, "fox"), 1.0)]
-    a, b = (fuse("red fox", leg, words, vector_weight=0.5) for leg in (wide, narrow))
-    assert [hit.chunk.key for hit in a] == [hit.chunk.key for hit in b]
-    assert np.allclose([hit.score for hit in a], [hit.score for hit in b])
+    wide, narrow = (ranking((1, a), (2, b), (3, c)) for a, b, c in ((0.8, 0.5, 0.1), (0.95, 0.875, 0.775)))
+    words = ranking((2, 3.0), (3, 1.0))
+    a, b = (fuse(leg, words, covered=1.0, vector_weight=0.5, k=3) for leg in (wide, narrow))
+    assert a.keys.tolist() == b.keys.tolist()
+    assert np.allclose(a.scores, b.scores, atol=1e-5)
+
+
+def test_a_chunk_that_dies_between_ranking_and_reading_is_left_out(collection, embedder):
+    retriever = Retriever(embedder)
+    first, second = found(retriever.search(collection, "kettle boils tea water", k=2))
+    dead = next(key for key, chunk in collection.chunks.items() if chunk.document_id == first)
+    alive = dict(collection.chunks)
+    rank = collection.rank
+
+    def rank_then_die(**asked):
+        ranked = rank(**asked)
+        del collection.chunks[dead]
+        return ranked
+
+    collection.rank = rank_then_die
+    assert found(retriever.search(collection, "kettle boils tea water", k=2)) == [second]
+    assert len(alive) == len(collection.chunks) + 1
 
 
 # --- highlighting -----------------------------------------------------------------------------

@@ -67,5 +67,5 @@ def evaluate_set(
         rows = evaluate(asked, judged.queries, judged.qrels, progress=on_query)
     finally:
         if any(info.name == collection for info in services.collections()):
-            services.remove_collection(collection)
+            services.remove_collection(collection, keep_vectors=True)
     return Outcome(judged, tuple(rows), report.counts.documents_added, report.counts.chunks)

@@ -14,6 +14,8 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from api.schemas import CollectionOut
 from api.settings import Settings
 from indexes.catalogue import Catalogue, CollectionInfo, DocumentInfo
@@ -30,7 +32,7 @@ from rag.errors import EmbedderMismatch, NotFound, UnknownDocument
 from rag.language import detect
 from rag.protocols import NO_WHERE, ChatModel, Collection, Item, RemoveItem, Space, Where
 from rag.retrieve import Mode, Retriever
-from rag.types import Chunk, Document, Hit, Vectors
+from rag.types import Chunk, Document, Hit
 
 if TYPE_CHECKING:
     from indexes.collection import SqliteCollection
@@ -95,14 +97,19 @@ class Services:
         """
         section = self.settings.embedder
         with self._lock:
-            precision: Precision | None = None if section.precision == "auto" else section.precision
-            fact = f"precision:{section.model}"
-            if precision is None and self.exists:
-                precision = cast("Precision | None", self.catalogue().fact(fact))
+            precision = self._precision()
             if precision is None:
                 precision = choose_precision(section.model).precision
-                self.catalogue(create=True).remember(fact, precision, wait=5.0)
+                self.catalogue(create=True).remember(f"precision:{section.model}", precision, wait=5.0)
             return self._embedder_of({**section.model_dump(), "precision": precision})
+
+    def _precision(self) -> Precision | None:
+        """What the settings say, or what was chosen on this machine before; None before that."""
+        section = self.settings.embedder
+        if section.precision != "auto":
+            return section.precision
+        known = self.catalogue().fact(f"precision:{section.model}") if self.exists else None
+        return cast("Precision | None", known)
 
     def _embedder_of(self, about: Mapping[str, Any]) -> SentenceTransformerEmbedder:
         name = json.dumps(about, sort_keys=True)
@@ -126,6 +133,9 @@ class Services:
             overlap_tokens=section.overlap_tokens,
             tokenizer_name=embedder.info.name,
         )
+
+    def _space(self, embedder: SentenceTransformerEmbedder) -> Space:
+        return Space(self.chunker(embedder).fingerprint, embedder.info)
 
     @cached_property
     def chat(self) -> ChatModel | None:
@@ -354,9 +364,9 @@ class Services:
         catalogue.collection(name)
         return next(info for info in catalogue.collections() if info.name == name)
 
-    def remove_collection(self, name: str) -> None:
+    def remove_collection(self, name: str, *, keep_vectors: bool = False) -> None:
         """Forget a collection."""
-        self.catalogue().remove_collection(name, wait=5.0)
+        self.catalogue().remove_collection(name, wait=5.0, keep_vectors=keep_vectors)
 
     def documents(self) -> list[DocumentInfo]:
         """The documents of the collection in use."""
@@ -399,13 +409,13 @@ class Services:
             if uri == prefix or prefix.endswith("/") or uri[len(prefix)] in "/#"
         ]
         documents = sum(len(ledger.digests(uri)) for uri in uris)
-        space = ledger.space
-        if not uris or space is None:
+        if not uris:
             raise NotFound(
                 f"nothing in {collection!r} came from {under}; rag documents list names what is there"
             )
+        space = ledger.space or self._space(self.embedder())  # only failures: nothing was ever cut
         with catalogue.writer(collection, space, wait=5.0) as writer:
-            none = _no_vectors(space.embedder.dim)
+            none = np.zeros((0, space.embedder.dim), dtype=np.float32)
             writer.commit([RemoveItem(uri) for uri in uris], hashes=(), vectors=none)
         return documents
 
@@ -436,7 +446,7 @@ class Services:
         return {
             "data": str(section.data),
             "bytes": size,
-            "embedder": f"{section.embedder.model} ({section.embedder.precision})",
+            "embedder": f"{section.embedder.model} ({self._precision() or 'auto: measured at first use'})",
             "llm": section.llm.model,
             "collections": [CollectionOut.of(info).model_dump() for info in self.collections()],
         }
@@ -454,9 +464,3 @@ def _characters_per_second(embedder: SentenceTransformerEmbedder) -> float:
     """Measured now, for a plan on a machine that has not embedded anything yet."""
     text = " ".join(PROBE)
     return rate(embedder) * len(text) / len(embedder.tokenizer.offsets(text))
-
-
-def _no_vectors(dim: int) -> Vectors:
-    import numpy as np
-
-    return np.zeros((0, dim), dtype=np.float32)

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Self
 
 from indexes.collection import SqliteCollection, Views
-from indexes.generation import GenerationInfo, GenerationStore, backend, generations_of, remove
+from indexes.generation import (
+    UNUSED_KEPT,
+    GenerationInfo,
+    GenerationStore,
+    backend,
+    generations_of,
+    remove,
+)
 from indexes.ledger import SqliteLedger
 from indexes.rows import CHUNK, DOCUMENT, SPACE, chunk_of, document_of, metadata_of, space_of
 from indexes.store import Store, transaction
@@ -149,14 +156,18 @@ class Catalogue:
         with self.store.writing(wait=wait) as db:
             yield SqliteWriter(db, name, space, generations=self.generations, kind=self.kind)
 
-    def remove_collection(self, name: str, *, wait: float = 0.0) -> None:
-        """Forget a collection with all that is in it. Raises UnknownCollection, LockHeld."""
+    def remove_collection(self, name: str, *, wait: float = 0.0, keep_vectors: bool = False) -> None:
+        """Forget a collection with all that is in it. Raises UnknownCollection, LockHeld.
+
+        ``keep_vectors`` leaves its vectors to be found by content: for a throw-away collection that
+        will be filled with the same texts again.
+        """
         with self.store.writing(wait=wait) as db:
             with transaction(db):
                 collection = self._id(db, name)
                 db.execute("DELETE FROM collections WHERE id = ?", (collection,))
             self.store.on_point("remove:committed")
-            self.generations.collect(db, name)
+            self.generations.collect(db, name, unused_kept=UNUSED_KEPT if keep_vectors else 0)
             if (home := self.store.indexes / name).is_dir():
                 remove(home)
 
@@ -211,7 +222,7 @@ class Catalogue:
                         (key,),
                     )
                     db.execute("DELETE FROM documents WHERE key = ?", (key,))
-            self.generations.collect(db, collection)
+            self.generations.collect(db, collection, unused_kept=0)
         return len(keys)
 
     # --- small facts -------------------------------------------------------------------------

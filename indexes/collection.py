@@ -179,8 +179,9 @@ class SqliteCollection:
         with self._views.view(self._name) as view:
             if view is None:
                 return []
+            # "+": found by key; SQLite would rather walk all of the space's chunks.
             rows = view.db.execute(
-                CHUNK + " JOIN json_each(?) asked ON asked.value = c.key WHERE c.space_id = ?",
+                CHUNK + " JOIN json_each(?) asked ON asked.value = c.key WHERE +c.space_id = ?",
                 (json_of(list(keys)), view.space_id),
             )
             chunks = {chunk.key: chunk for chunk in map(chunk_of, rows)}
@@ -268,7 +269,7 @@ def _living(view: View, keys: Keys) -> set[int]:
     if not len(keys):
         return set()
     rows = view.db.execute(
-        "SELECT key FROM chunks WHERE key IN (SELECT value FROM json_each(?)) AND space_id = ?",
+        "SELECT key FROM chunks WHERE key IN (SELECT value FROM json_each(?)) AND +space_id = ?",
         (json_of(keys.tolist()), view.space_id),
     )
     return {key for (key,) in rows}

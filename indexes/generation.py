@@ -32,6 +32,9 @@ Sample: TypeAlias = list[tuple[int, Vectors]]
 BATCH = 4096
 KEPT = 2
 """Generations kept of a space: the newest, and the one before it to fall back on."""
+UNUSED_KEPT = 50_000
+"""Vectors kept although no chunk needs them, the newest: what was removed and comes back, or is evaluated
+again, is not embedded again. At 384 dimensions they take some 80 MB."""
 RECALL_SAMPLE = 64
 SMALL = 5_000
 """Chunks up to which a generation is built in about a second, so that one is built for any change."""
@@ -170,8 +173,9 @@ class GenerationStore:
         self.store.on_point("publish:collected")
         return True
 
-    def collect(self, db: sqlite3.Connection, name: str) -> None:
-        """Drop what nothing needs: generations past the kept ones, unrecorded folders, unused vectors."""
+    def collect(self, db: sqlite3.Connection, name: str, *, unused_kept: int = UNUSED_KEPT) -> None:
+        """Drop what nothing needs: generations past the kept ones, unrecorded folders, and unused vectors
+        but the newest ``unused_kept``."""
         with transaction(db):
             db.execute(
                 "DELETE FROM generations WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER "
@@ -179,7 +183,9 @@ class GenerationStore:
                 (KEPT,),
             )
             db.execute(
-                "DELETE FROM vectors WHERE NOT EXISTS (SELECT 1 FROM chunks WHERE vector_id = vectors.id)"
+                "DELETE FROM vectors WHERE id IN (SELECT id FROM vectors v WHERE NOT EXISTS "
+                "(SELECT 1 FROM chunks WHERE vector_id = v.id) ORDER BY id DESC LIMIT -1 OFFSET ?)",
+                (unused_kept,),
             )
         for stray in self.strays(db, name):
             remove(stray)

@@ -31,6 +31,8 @@ _VERSION = 1
 # Share of the judged evidence in the best 1,000 tokens of passages by BM25, at 96, 128, 160, 200 and 254
 # tokens: long English documents .846 .864 .865 .872 .881, contracts .532 .516 .504 .504 .487, Spanish
 # articles .884 .902 .899 .897 .905. An overlap of 20 to 40 % changed none of them by more than .01.
+# With all-MiniLM-L6-v2 on the first, at 96, 128, 160 and 254: dense .817 .803 .790 .721, and half dense,
+# half BM25 .872 .888 .897 .865.
 _DEFAULT_TARGET = 160
 _GAP = 100  # characters of white space looked at between two parts
 

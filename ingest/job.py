@@ -44,6 +44,9 @@ POOL_CHANGES = 2_000
 STEP_TEXTS = 128
 """Texts given to the embedder at a time, so that progress shows and queries are not starved."""
 
+ENOUGH_SECONDS = 2.0
+"""Embedding measured for less than this says nothing of the machine."""
+
 WORTH_RETRYING = frozenset(
     {"unreadable", "vanished", "timeout", "out_of_memory", "crashed", "http", "network"}
 )
@@ -295,21 +298,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What an ingest did. ``embed_seconds`` is the part of ``seconds`` spent embedding."""
+    """What an ingest did. ``characters_per_second`` is what it measured of the embedder on this machine;
+    None where it embedded too little to tell."""
 
     counts: Counts
     seconds: float
-    embed_seconds: float
+    characters_per_second: float | None
 
     @property
     def ok(self) -> bool:
         return not self.counts.failures
-
-    @property
-    def characters_per_second(self) -> float | None:
-        """What this run measured of the machine; None where it embedded too little to tell."""
-        enough = self.embed_seconds >= 1.0
-        return self.counts.characters_embedded / self.embed_seconds if enough else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,7 +390,7 @@ def run(
             pool.item_done(step)
     pool.flush()
     writer.publish()
-    return IngestReport(pool.counts, seconds=time.monotonic() - started, embed_seconds=pool.embed_seconds)
+    return IngestReport(pool.counts, time.monotonic() - started, pool.rate)
 
 
 def _steps(sources: Sequence[Source], ledger: Ledger, space: Space, chunker: Chunker) -> Iterator[Step]:
@@ -413,7 +411,9 @@ class _Pool:
         self, writer: Writer, embedder: Embedder, on_progress: Callable[[Progress], None], *, total: int
     ) -> None:
         self.counts = Counts()
-        self.embed_seconds = 0.0
+        self._timed_seconds = 0.0
+        self._timed_characters = 0
+        self._warm = False
         self._writer = writer
         self._embedder = embedder
         self._on_progress = on_progress
@@ -422,6 +422,12 @@ class _Pool:
         self._items = 0
         self._total = total
         self._uri = ""
+
+    @property
+    def rate(self) -> float | None:
+        """Characters embedded a second, once some seconds were spent on it."""
+        enough = self._timed_seconds >= ENOUGH_SECONDS
+        return self._timed_characters / self._timed_seconds if enough else None
 
     def add(self, change: Change) -> None:
         if isinstance(change, PutDocument | PutChunks):
@@ -465,10 +471,14 @@ class _Pool:
         parts: list[Vectors] = []
         for start in range(0, len(waiting), STEP_TEXTS):
             texts = [text for _, text in waiting[start : start + STEP_TEXTS]]
+            characters = sum(map(len, texts))
             began = time.monotonic()
             parts.append(self._embedder.embed(texts, input_type="document"))
-            self.embed_seconds += time.monotonic() - began
-            self.counts.characters_embedded += sum(map(len, texts))
+            if self._warm:  # the first batch of a run also loads the model
+                self._timed_seconds += time.monotonic() - began
+                self._timed_characters += characters
+            self._warm = True
+            self.counts.characters_embedded += characters
             self._tell(embedding=len(waiting) - start - len(texts))
         self._waiting = {}
         dim = self._embedder.info.dim

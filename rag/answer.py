@@ -75,8 +75,9 @@ class Rendered:
 class Pipeline:
     """Retrieval, context, prompt and model, put together. Without a ``chat`` model it quotes.
 
-    ``budget`` is the context's, in tokens, where a prompt does not say; ``window`` what the model reads
-    in all (None: unknown, no limit); ``embedder`` lets extractive answers compare by meaning.
+    ``budget`` is the most context, in tokens, that a prompt gets unless a call asks for more; ``window``
+    what the model reads in all (None: unknown, no limit); ``embedder`` lets extractive answers compare by
+    meaning.
     """
 
     def __init__(
@@ -135,7 +136,7 @@ class Pipeline:
             between=read and (lambda document, start, end: read(collection, document, start, end)),
         )
         rendered = template.render(values, context=context, count_tokens=self._count_tokens)
-        receipt = self._receipt(collection, question, context, template, where)
+        receipt = self._receipt(collection, question, context, template, k, where)
         return Rendered(template, rendered, context, receipt)
 
     def stream(self, collection: Collection, question: str, **options: Unpack[AskOptions]) -> Iterator[Event]:
@@ -176,8 +177,9 @@ class Pipeline:
         return _Draft(quoted.lines(), context, receipt, lambda _: finding, notice=NOTICE[language])
 
     def _room(self, template: PromptTemplate, values: Mapping[str, Any], budget: int | None) -> int:
-        """Tokens for the context: what is asked for, and no more than the model's window leaves."""
-        wanted = budget or template.context_budget or self._budget
+        """Tokens for the context: what the call asks for, else the smaller of what the prompt and the
+        settings allow; and no more than the model's window leaves."""
+        wanted = budget or min(template.context_budget or self._budget, self._budget)
         if self._window is None:
             return wanted
         empty = fit((), budget=0, count_tokens=self._count_tokens)
@@ -191,8 +193,15 @@ class Pipeline:
         return min(wanted, left)
 
     def _receipt(
-        self, collection: Collection, question: str, context: Context, template: PromptTemplate, where: Where
+        self,
+        collection: Collection,
+        question: str,
+        context: Context,
+        template: PromptTemplate,
+        k: int | None,
+        where: Where,
     ) -> Receipt:
+        settings = self._retriever.settings
         return Receipt(
             question=question,
             prompt=template.name,
@@ -201,7 +210,7 @@ class Pipeline:
             collection=collection.name,
             generation=collection.generation,
             embedder=self._retriever.embedder.fingerprint,
-            retrieval=asdict(self._retriever.settings),
+            retrieval=asdict(settings if k is None else replace(settings, k=k)),
             where=dict(where),
             context_budget=context.budget,
             context_tokens=context.tokens,

@@ -5,10 +5,15 @@ RagError
 │   ├── InvalidSetting         rag.toml, an environment variable or an option
 │   ├── InvalidQuery           an empty question, an impossible k
 │   ├── InvalidFilter          a --where that cannot be read
-│   └── NotFound               names what was asked for and what there is: HTTP 404
-│       ├── UnknownCollection
-│       ├── UnknownDocument
-│       └── UnknownPrompt
+│   ├── NotFound               names what was asked for and what there is: HTTP 404
+│   │   ├── UnknownCollection
+│   │   ├── UnknownDocument
+│   │   └── UnknownPrompt
+│   ├── PromptError            a prompt, or the values for it
+│   │   ├── MissingVariables   names them
+│   │   ├── InvalidTemplate    a prompt file that cannot be read, with the line
+│   │   └── OverBudget         the fixed part alone exceeds the token budget
+│   └── EvaluationError        a judged set that cannot be read, or judges nothing
 ├── SourceError                one file or URL cannot be taken in; ``code`` says why
 ├── EmbedderError
 │   ├── ModelNotFound          no such model folder, package or hub name
@@ -18,11 +23,6 @@ RagError
 │   ├── SchemaTooNew           a newer promptwell wrote this catalogue
 │   ├── CatalogueDamaged       SQLite says that the file is not whole
 │   └── IndexDamaged           a generation does not verify; searching goes on without it
-├── PromptError
-│   ├── MissingVariables       names them
-│   ├── InvalidTemplate        a prompt file that cannot be read, with the line
-│   └── OverBudget             the fixed part alone exceeds the token budget
-├── EvaluationError            a judged set that cannot be read, or judges nothing
 └── ModelError                 the LLM could not be reached or refused: HTTP 502
 
 A message says what was wrong, what the valid choices are, and the command that mends it.
@@ -165,7 +165,7 @@ class IndexDamaged(StorageError):
     """A generation does not verify. It is left out of searches until rebuilt."""
 
 
-class PromptError(RagError):
+class PromptError(UsageError):
     """A prompt cannot be read or rendered."""
 
 
@@ -185,7 +185,7 @@ class OverBudget(PromptError):
     """The part of a prompt that does not depend on the context exceeds the token budget."""
 
 
-class EvaluationError(RagError):
+class EvaluationError(UsageError):
     """A judged set that cannot be read, or that judges nothing of what is there."""
 
 

@@ -64,7 +64,12 @@ def chat_model(
         extra = f"promptwell[{provider}]" if provider in _EXTRAS else f"langchain-{provider}"
         raise ModelError(f"model {name!r}: {error}. Install it: pip install '{extra}'") from error
     except Exception as error:  # a missing key is each provider's own error
-        raise ModelError(_explained(name, error, base_url)) from error
+        hint = (
+            ""
+            if given.get("api_key")
+            else "; a key goes into RAG_LLM_API_KEY, or the provider's own variable"
+        )
+        raise ModelError(_explained(name, error, base_url) + hint) from error
     parameters = {key: value for key, value in known.items() if value is not None}
     return LangChainModel(model, name=name, parameters=parameters)
 

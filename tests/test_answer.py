@@ -285,10 +285,11 @@ def test_the_receipt_says_what_the_answer_was_made_of_and_survives_json(shelf):
     assert receipt["context_tokens"] <= receipt["context_budget"]
 
 
-def test_a_budget_asked_for_goes_before_the_prompts_and_the_prompts_before_the_default(shelf):
-    pipe = pipeline(shelf, budget=77)
-    assert pipe.render(shelf, "train", budget=50).context.budget == 50
-    assert pipe.render(shelf, "train").context.budget == load("answer").context_budget
+def test_a_budget_asked_for_counts_else_the_smaller_of_the_prompts_and_the_settings(shelf):
+    asked = load("answer").context_budget
+    assert pipeline(shelf, budget=77).render(shelf, "train", budget=50).context.budget == 50
+    assert pipeline(shelf, budget=77).render(shelf, "train").context.budget == 77
+    assert pipeline(shelf, budget=asked + 1).render(shelf, "train").context.budget == asked
     own = PromptTemplate.parse("---\nname: own\ninputs: [{name: context}]\n---\nuser:\n{{ context }}")
     assert pipeline(shelf, budget=77, prompts=lambda _: own).render(shelf, "train").context.budget == 77
 

@@ -581,3 +581,14 @@ def test_embedder_of_the_same_name_with_another_fingerprint_is_another_space(cat
         put(writer, doc("a", "one"))
     with catalogue.writer("c", Space("lines", again)) as writer:
         assert [document.id for document in writer.unmoved(Space("lines", again))] == ["a"]
+
+
+def test_throw_away_collection_leaves_its_vectors_to_be_found_again(catalogue):
+    with catalogue.writer("c", SPACE) as writer:
+        put(writer, doc("a", "asked again tomorrow"))
+        writer.publish()
+    catalogue.remove_collection("c", keep_vectors=True)
+    found = catalogue.ledger("d").missing(
+        [text_hash("asked again tomorrow")], fingerprint=EMBEDDER.info.fingerprint
+    )
+    assert found == set()

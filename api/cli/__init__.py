@@ -6,6 +6,7 @@ imported inside the commands, so that ``rag --help`` answers at once.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import typer
@@ -16,15 +17,19 @@ from api.cli.common import fail
 
 
 class _Group(TyperGroup):
-    """Turns promptwell's own errors into one line on stderr and an exit code."""
+    """Turns promptwell's own errors, and the system's refusals, into one line on stderr and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
-        from rag.errors import RagError
+        from rag.errors import RagError, StorageError
 
         try:
             return super().invoke(ctx)
         except RagError as error:
             fail(error)
+        except OSError as error:
+            if error.filename is None:  # not about a file: a closed pipe, say, which typer knows
+                raise
+            fail(StorageError(f"{os.fsdecode(error.filename)}: {error.strerror}"))
 
 
 app = typer.Typer(

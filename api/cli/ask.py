@@ -11,6 +11,7 @@ from api.cli.common import (
     DataOption,
     JsonOption,
     WhereOption,
+    one_line,
     print_json,
     printable,
     short,
@@ -72,7 +73,7 @@ def print_sources(answer: Answer) -> None:
     for citation in answer.citations:
         passage = citation.passage
         where_from = short(passage.chunk.uri or passage.document_id)
-        typer.echo(printable(f"  [{citation.number}] {passage.source}  {where_from}"))
+        typer.echo(f"  [{citation.number}] {one_line(passage.source)}  {one_line(where_from)}")
     for number in answer.unknown_citations:
         typer.echo(f"  [{number}] is cited, but no passage has this number: do not rely on it", err=True)
     if answer.notice:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +14,10 @@ import typer
 if TYPE_CHECKING:
     from api.services import Services
     from rag.errors import RagError
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, what turns the direction of a line, and halves of characters, which no terminal can
+be sent. Spaces that do not break, soft hyphens and joiners stay: they are part of how people write."""
 
 DataOption = Annotated[
     Path | None,
@@ -72,13 +77,14 @@ def fail(error: RagError) -> NoReturn:
     """``Error: …`` on stderr; exit 2 when the request itself was wrong, 1 else."""
     from rag.errors import UsageError
 
-    typer.echo(f"Error: {error}", err=True)
+    typer.echo(printable(f"Error: {error}"), err=True)
     raise typer.Exit(2 if isinstance(error, UsageError) else 1)
 
 
 def print_json(value: object) -> None:
-    """One JSON object, keys in the order given, characters as they are."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    """One JSON object, keys in the order given, characters as they are where a terminal may have them."""
+    text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    typer.echo(_UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
 def short(uri: str) -> str:
@@ -137,12 +143,21 @@ def on_terminal() -> bool:
 
 
 def printable(text: str) -> str:
-    """Text from outside without control characters, so that it cannot drive the terminal.
+    """Text from outside without what could drive the terminal; as many characters as before.
 
-    >>> printable("red \\x1b[31malert\\x07")
-    'red \\ufffd[31malert\\ufffd'
+    >>> printable("red \\x1b[31malert\\x07, 12\\xa0km/h")
+    'red \\ufffd[31malert\\ufffd, 12\\xa0km/h'
     """
-    return "".join(c if c in "\n\t" or c.isprintable() else "\ufffd" for c in text)
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def one_line(text: str) -> str:
+    """The same where a line is a record: a title, a cell, a failure.
+
+    >>> one_line("Two\\n lines")
+    'Two lines'
+    """
+    return printable(" ".join(text.split()))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -153,7 +168,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     docs      12
     faq        3
     """
-    lines = [list(header), *[list(row) for row in rows]]
+    lines = [[one_line(cell) for cell in line] for line in (header, *rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     figures = [
         len(lines) > 1 and all(line[i].replace(",", "").replace(".", "").isdigit() for line in lines[1:])

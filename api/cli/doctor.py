@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.common import DataOption, JsonOption, print_json, printable
+from api.cli.common import DataOption, JsonOption, one_line, print_json
 
 
 def doctor(
@@ -32,11 +32,11 @@ def doctor(
         )
     else:
         for done in report.repairs:
-            typer.echo(f"repaired: {done}")
+            typer.echo(one_line(f"repaired: {done}"))
         for finding in report.findings:
-            typer.echo(printable(f"{finding.severity}: {finding.invariant}: {finding.message}"))
+            typer.echo(one_line(f"{finding.severity}: {finding.invariant}: {finding.message}"))
             if finding.mend:
-                typer.echo(f"  mend: {finding.mend}")
+                typer.echo(f"  mend: {one_line(finding.mend)}")
         looked = ", ".join(f"{count:,} {name}" for name, count in report.checked.items())
         typer.echo(f"{'All well' if report.ok else 'Not well'}. Checked: {looked}.")
     if not report.ok:

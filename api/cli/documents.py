@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from api.cli.common import CollectionOption, DataOption, JsonOption, print_json, printable, short, table
+from api.cli.common import (
+    CollectionOption,
+    DataOption,
+    JsonOption,
+    one_line,
+    print_json,
+    printable,
+    short,
+    table,
+)
 
 app = typer.Typer(no_args_is_help=True, help="What a collection holds, document by document.")
 
@@ -29,7 +38,7 @@ def list_documents(
             print_json([{"uri": i.uri, "code": i.reason, "detail": i.detail} for i in items])
         else:
             for item in items:
-                typer.echo(printable(f"{item.reason}: {short(item.uri)}: {item.detail}"))
+                typer.echo(one_line(f"{item.reason}: {short(item.uri)}: {item.detail}"))
         return
     documents = wired.documents()
     if as_json:
@@ -37,11 +46,11 @@ def list_documents(
         return
     rows = [
         [
-            printable(short(found.id)),
+            short(found.id),
             str(found.metadata.get("language", "")) or "-",
             f"{found.characters:,}",
             f"{found.chunks:,}",
-            printable(found.title),
+            found.title,
         ]
         for found in documents
     ]
@@ -80,16 +89,16 @@ def show(
             }
         )
         return
-    typer.echo(printable(f"{found.title or '(no title)'}\n{found.id}"))
+    typer.echo(f"{one_line(found.title) or '(no title)'}\n{one_line(found.id)}")
     for name, value in found.metadata.items():
-        typer.echo(printable(f"{name}: {', '.join(value) if isinstance(value, tuple) else value}"))
+        typer.echo(one_line(f"{name}: {', '.join(value) if isinstance(value, tuple) else value}"))
     typer.echo()
     if not chunks:
         typer.echo(printable(found.text))
         return
     for chunk in cuts:
         page = f"  p. {chunk.page}" if chunk.page else ""
-        typer.echo(printable(f"--- {chunk.key}  [{chunk.start}-{chunk.end}]{page}  {chunk.breadcrumb}"))
+        typer.echo(one_line(f"--- {chunk.key}  [{chunk.start}-{chunk.end}]{page}  {chunk.breadcrumb}"))
         typer.echo(printable(chunk.text))
 
 

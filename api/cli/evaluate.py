@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.common import DataOption, JsonOption, number, print_json, table
+from api.cli.common import DataOption, JsonOption, number, one_line, print_json, table
 
 app = typer.Typer(no_args_is_help=True, help="How good retrieval is, by people's judgements.")
 
@@ -62,10 +62,12 @@ def run(
             }
         )
         return
-    typer.echo(
-        f"{outcome.judged.name}: {number(outcome.documents, 'document')}, {number(outcome.chunks, 'chunk')}, "
-        f"{number(len(outcome.judged.queries), 'question')}"
+    size = (
+        number(outcome.documents, "document"),
+        number(outcome.chunks, "chunk"),
+        number(len(outcome.judged.queries), "question"),
     )
+    typer.echo(f"{one_line(outcome.judged.name)}: {', '.join(size)}")
     measures = list(outcome.rows[0].scores)
     rows = [
         [row.system, *(f"{row.scores[measure]:.3f}" for measure in measures), f"{row.cpu_ms:.1f}"]
@@ -75,4 +77,5 @@ def run(
     for row in outcome.rows:
         if row.errors:
             query, message = row.errors[0]
-            typer.echo(f"{row.system}: {len(row.errors)} failed, such as {query}: {message}", err=True)
+            told = f"{row.system}: {len(row.errors)} failed, such as {query}: {message}"
+            typer.echo(one_line(told), err=True)

@@ -12,8 +12,8 @@ from api.cli.common import (
     JsonOption,
     duration,
     number,
+    one_line,
     print_json,
-    printable,
     short,
 )
 
@@ -78,5 +78,4 @@ def summary(report: IngestReport) -> str:
 def print_failures(failures: list[Failure]) -> None:
     """One line each, on stderr: the code, what it was, why."""
     for failure in failures:
-        line = f"{failure.code}: {short(failure.uri)}: {failure.detail}"
-        typer.echo(printable(" ".join(line.split())), err=True)
+        typer.echo(one_line(f"{failure.code}: {short(failure.uri)}: {failure.detail}"), err=True)

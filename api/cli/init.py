@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from api.cli.common import one_line
+
 
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder to write rag.toml into.")] = Path(),
@@ -22,4 +24,4 @@ def init(
     if path.exists() and not force:
         raise InvalidSetting(f"{path} is there already; --force overwrites it")
     path.write_text(default_toml(), encoding="utf-8")
-    typer.echo(f"Wrote {path}. Every line is a default: change what you need, delete the rest.")
+    typer.echo(one_line(f"Wrote {path}. Every line is a default: change what you need, delete the rest."))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from api.cli.common import duration, short
+from api.cli.common import duration, one_line, short
 
 if TYPE_CHECKING:
     from ingest.job import Progress
@@ -70,7 +70,7 @@ def _lines() -> Callable[[Progress], None]:
         if 0 < progress.items < progress.total:
             left = spent / progress.items * (progress.total - progress.items)
             line += f", about {duration(left)} left"
-        print(f"{line}  {short(progress.uri)}".rstrip(), file=sys.stderr, flush=True)
+        print(one_line(f"{line}  {short(progress.uri)}"), file=sys.stderr, flush=True)
 
     return tell
 

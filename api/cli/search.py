@@ -13,6 +13,7 @@ from api.cli.common import (
     WhereOption,
     marked,
     on_terminal,
+    one_line,
     print_json,
     printable,
     short,
@@ -61,4 +62,4 @@ def place(hit: Hit) -> str:
     path = " > ".join(dict.fromkeys(part for part in (chunk.title, *chunk.heading) if part))
     page = f"  p. {chunk.page}" if chunk.page else ""
     source = f"{short(chunk.uri or chunk.document_id)}  [{chunk.start}-{chunk.end}]"
-    return printable(f"{hit.score:.3f}  {path}{page}\n   {source}")
+    return f"{hit.score:.3f}  {one_line(f'{path}{page}')}\n   {one_line(source)}"

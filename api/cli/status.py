@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from api.cli.common import DataOption, JsonOption, print_json, table
+from api.cli.common import DataOption, JsonOption, one_line, print_json, table
 
 
 def status(data: DataOption = None, as_json: JsonOption = False) -> None:
@@ -15,7 +15,7 @@ def status(data: DataOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(report)
         return
-    typer.echo(f"Data:      {report['data']}  ({report['bytes'] / 1e6:,.1f} MB)")
+    typer.echo(f"Data:      {one_line(report['data'])}  ({report['bytes'] / 1e6:,.1f} MB)")
     typer.echo(f"Embedder:  {report['embedder']}")
     typer.echo(f"LLM:       {report['llm'] or 'none (answers are extractive)'}")
     rows = report["collections"]

@@ -16,7 +16,6 @@ from rag.errors import (
     LockHeld,
     ModelError,
     NotFound,
-    PromptError,
     RagError,
     SourceError,
     StorageError,
@@ -26,7 +25,6 @@ from rag.errors import (
 STATUS: Final[tuple[tuple[type[RagError], int], ...]] = (
     (NotFound, 404),
     (UsageError, 400),
-    (PromptError, 400),
     (SourceError, 400),
     (LockHeld, 409),
     (EmbedderMismatch, 409),

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingest.job import Progress, texts_source
+from ingest.decide import texts_source
+from ingest.job import Progress
 from rag.errors import EvaluationError
 from rag.evaluate import JudgedSet, Row, document_scores, evaluate, read_beir
 from rag.types import Query

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,19 +15,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from api.embedders import Embedders, characters_per_second, remember_rate
 from api.schemas import CollectionOut
 from api.settings import Settings
 from indexes.catalogue import Catalogue, CollectionInfo, DocumentInfo
 from ingest import job
 from ingest.chunk import Chunker
+from ingest.decide import Source, texts_source
 from ingest.parse.worker import ParserProcess
 from ingest.read import ParsedSource, UploadedFiles
 from ingest.sources import open_source
 from rag import prompts
 from rag.answer import Event, Pipeline, Rendered
-from rag.embed import Precision, SentenceTransformerEmbedder, choose_precision, rate
-from rag.embed.precision import PROBE
-from rag.errors import EmbedderMismatch, NotFound, UnknownDocument
+from rag.embed import SentenceTransformerEmbedder
+from rag.errors import NotFound, UnknownDocument
 from rag.language import detect
 from rag.protocols import NO_WHERE, ChatModel, Collection, Item, RemoveItem, Space, Where
 from rag.retrieve import Mode, Retriever
@@ -58,7 +58,7 @@ class Services:
         self.settings = settings
         self._lock = threading.RLock()
         self._open: dict[str, Catalogue] = {}
-        self._embedders: dict[str, SentenceTransformerEmbedder] = {}
+        self._embedders = Embedders(settings.embedder)
 
     def __enter__(self) -> Services:
         return self
@@ -90,38 +90,8 @@ class Services:
         return (self.settings.data / "catalogue.db").exists()
 
     def embedder(self) -> SentenceTransformerEmbedder:
-        """The embedder that the settings name.
-
-        Precision "auto" is chosen once, by a measurement on this machine, and remembered: what the
-        first ingest took, the next one takes as well, so that vectors are never mixed.
-        """
-        section = self.settings.embedder
-        with self._lock:
-            precision = self._precision()
-            if precision is None:
-                precision = choose_precision(section.model).precision
-                self.catalogue(create=True).remember(f"precision:{section.model}", precision, wait=5.0)
-            return self._embedder_of({**section.model_dump(), "precision": precision})
-
-    def _precision(self) -> Precision | None:
-        """What the settings say, or what was chosen on this machine before; None before that."""
-        section = self.settings.embedder
-        if section.precision != "auto":
-            return section.precision
-        known = self.catalogue().fact(f"precision:{section.model}") if self.exists else None
-        return cast("Precision | None", known)
-
-    def _embedder_of(self, about: Mapping[str, Any]) -> SentenceTransformerEmbedder:
-        name = json.dumps(about, sort_keys=True)
-        with self._lock:
-            if name not in self._embedders:
-                self._embedders[name] = SentenceTransformerEmbedder(
-                    about["model"],
-                    precision=about["precision"],
-                    query_prefix=about["query_prefix"] or None,
-                    document_prefix=about["document_prefix"] or None,
-                )
-            return self._embedders[name]
+        """The embedder that the settings name."""
+        return self._embedders.configured(self.catalogue(create=True))
 
     def chunker(self, embedder: SentenceTransformerEmbedder) -> Chunker:
         """The chunker that the settings describe, for what this embedder reads at a time."""
@@ -190,7 +160,7 @@ class Services:
             else document
             for document in documents
         ]
-        return self.take_in([job.texts_source(told)], collection=collection, wait=wait)
+        return self.take_in([texts_source(told)], collection=collection, wait=wait)
 
     def ingest_files(
         self, files: Sequence[tuple[str, bytes]], *, collection: str | None = None, wait: float = 30.0
@@ -204,12 +174,13 @@ class Services:
         self, arguments: Sequence[str], *, collection: str | None = None, on_progress: Tell = _quiet
     ) -> Plan:
         """What :meth:`ingest` would do now, and how long its embedding would take here."""
-        embedder = self.embedder()
-        chunker = self.chunker(embedder)
-        catalogue = self.catalogue(create=True)
         with self._parser() as parser:
+            sources = self._sources(arguments, parser)  # a wrong name is told before anything is made
+            embedder = self.embedder()
+            chunker = self.chunker(embedder)
+            catalogue = self.catalogue(create=True)
             planned = job.plan(
-                self._sources(arguments, parser),
+                sources,
                 catalogue.ledger(collection or self.settings.collection),
                 space=Space(chunker.fingerprint, embedder.info),
                 chunker=chunker,
@@ -217,10 +188,7 @@ class Services:
             )
         if not planned.counts.characters_embedded:
             return replace(planned, seconds=0.0)
-        known = catalogue.fact(_rate_of(embedder))
-        speed = float(known) if known else _characters_per_second(embedder)
-        if not known:
-            catalogue.remember(_rate_of(embedder), str(speed), wait=5.0)
+        speed = characters_per_second(catalogue, embedder)
         return replace(planned, seconds=planned.counts.characters_embedded / speed)
 
     def _sources(self, arguments: Sequence[str], parser: ParserProcess) -> list[ParsedSource]:
@@ -231,7 +199,7 @@ class Services:
 
     def take_in(
         self,
-        sources: Sequence[job.Source],
+        sources: Sequence[Source],
         *,
         collection: str | None = None,
         wait: float = 0.0,
@@ -242,29 +210,14 @@ class Services:
         chunker = self.chunker(embedder)
         space = Space(chunker.fingerprint, embedder.info)
         catalogue = self.catalogue(create=True)
-        self._remember_embedder(catalogue, embedder, wait)
+        self._embedders.remember(catalogue, embedder, wait=wait)
         with catalogue.writer(collection or self.settings.collection, space, wait=wait) as writer:
             report = job.run(
                 sources, writer, space=space, chunker=chunker, embedder=embedder, on_progress=on_progress
             )
         if (speed := report.characters_per_second) is not None:
-            catalogue.remember(_rate_of(embedder), str(speed), wait=5.0)
+            remember_rate(catalogue, embedder, speed)
         return report
-
-    def _remember_embedder(
-        self, catalogue: Catalogue, embedder: SentenceTransformerEmbedder, wait: float
-    ) -> None:
-        """How to load this embedder again, for as long as a collection answers with its vectors."""
-        fact = f"embedder:{embedder.info.fingerprint}"
-        if catalogue.fact(fact) is None:
-            section = self.settings.embedder
-            about = {
-                "model": section.model,
-                "precision": embedder.precision,
-                "query_prefix": section.query_prefix,
-                "document_prefix": section.document_prefix,
-            }
-            catalogue.remember(fact, json.dumps(about), wait=wait)
 
     # --- asking ------------------------------------------------------------------------------
 
@@ -317,7 +270,7 @@ class Services:
             settings = replace(settings, mode=cast("Mode", mode))
         name = name or self.settings.collection
         catalogue = self.catalogue()
-        embedder = self._embedder_for(catalogue, name)
+        embedder = self._embedders.answering(catalogue, name)
         return catalogue.collection(name, embedder=embedder.info), Retriever(embedder, settings=settings)
 
     def _answering(self, name: str | None) -> tuple[SqliteCollection, Pipeline]:
@@ -325,7 +278,7 @@ class Services:
         pipeline = Pipeline(
             retriever,
             chat=self.chat,
-            embedder=self._embedder_for(self.catalogue(), found.name),
+            embedder=self._embedders.answering(self.catalogue(), found.name),
             prompts=partial(prompts.load, folder=self.settings.prompts.dir),
             budget=self.settings.context.max_tokens,
             read=self._read,
@@ -334,23 +287,6 @@ class Services:
 
     def _read(self, collection: Collection, document_id: str, start: int, end: int) -> str:
         return self.catalogue().document(collection.name, document_id).text[start:end]
-
-    def _embedder_for(self, catalogue: Catalogue, collection: str) -> SentenceTransformerEmbedder:
-        """The embedder whose vectors the collection holds, which may not be the configured one yet."""
-        catalogue.collection(collection)  # names those there are, if this one is not
-        space = catalogue.ledger(collection).space
-        if space is None:
-            return self.embedder()
-        fingerprint = space.embedder.fingerprint
-        about = catalogue.fact(f"embedder:{fingerprint}")
-        embedder = self._embedder_of(json.loads(about)) if about else self.embedder()
-        if embedder.info.fingerprint != fingerprint:
-            raise EmbedderMismatch(
-                f"the vectors of {collection!r} are of {space.embedder.name!r} ({fingerprint[:12]}), and "
-                f"what that name stands for now is another model ({embedder.info.fingerprint[:12]}): put the "
-                "first one back, or embed anew: rag plan tells the price, rag ingest does it"
-            )
-        return embedder
 
     # --- looking after -----------------------------------------------------------------------
 
@@ -442,11 +378,12 @@ class Services:
     def status(self) -> dict[str, Any]:
         """Where the data lies, what is in it, what answers."""
         section = self.settings
+        precision = self._embedders.precision(self.catalogue() if self.exists else None)
         size = sum(path.stat().st_size for path in section.data.rglob("*") if path.is_file())
         return {
             "data": str(section.data),
             "bytes": size,
-            "embedder": f"{section.embedder.model} ({self._precision() or 'auto: measured at first use'})",
+            "embedder": f"{section.embedder.model} ({precision or 'auto: measured at first use'})",
             "llm": section.llm.model,
             "collections": [CollectionOut.of(info).model_dump() for info in self.collections()],
         }
@@ -454,13 +391,3 @@ class Services:
     def health(self) -> dict[str, Any]:
         """Whether questions can be answered now."""
         return {"collections": len(self.collections())}
-
-
-def _rate_of(embedder: SentenceTransformerEmbedder) -> str:
-    return f"characters_per_second:{embedder.info.fingerprint}"
-
-
-def _characters_per_second(embedder: SentenceTransformerEmbedder) -> float:
-    """Measured now, for a plan on a machine that has not embedded anything yet."""
-    text = " ".join(PROBE)
-    return rate(embedder) * len(text) / len(embedder.tokenizer.offsets(text))

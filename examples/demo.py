@@ -16,20 +16,17 @@ ROOT = HERE.parent
 
 STEPS = (
     ("The knowledge base: Spanish and English, in eight formats.", ["ingest", "examples/knowledge"]),
-    (
-        "Find passages, whatever words were chosen.",
-        ["search", "how much is the fine for an abandoned bike", "-k", "2"],
-    ),
-    ("¿Y en español?", ["search", "¿Qué hago si la batería se calienta?", "-k", "2"]),
-    (
-        "What a model would get: the prompt, with the passages inside the token budget.",
-        ["ask", "What does fault code E-07 mean?", "-k", "2", "--show-prompt"],
-    ),
+    ("Find passages, by words and by meaning.", ["search", "the display shows E-07 again", "-k", "2"]),
+    ("¿Y en español?", ["search", "¿a qué temperatura se puede cargar una batería?", "-k", "2"]),
     (
         "An answer with numbered citations. No LLM is configured: it is made of quoted sentences.",
-        ["ask", "What does fault code E-07 mean?"],
+        ["ask", "How many requests per minute does the free plan allow?"],
     ),
-    ("¿Y en español?", ["ask", "¿Cuánto cuesta el abono anual?"]),
+    ("¿Y en español?", ["ask", "¿Cuánto cuesta dejar la bicicleta fuera de la zona de servicio?"]),
+    (
+        "What an LLM would get instead: the prompt, with the passages inside the token budget.",
+        ["ask", "How many requests per minute does the free plan allow?", "-k", "2", "--show-prompt"],
+    ),
     ("What is there now.", ["status"]),
 )
 

@@ -103,19 +103,24 @@ class FaissIndex:
         if not (k := min(k, eligible)):
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         vector = np.ascontiguousarray(vector, dtype=np.float32)
-        query = (vector * self._steps)[np.newaxis]
-        bound = self._loss * float(np.linalg.norm(vector)) + 2 * margin(len(vector))
+        # The question in 255 steps too: FAISS multiplies whole numbers by whole numbers.
+        weighed = vector.astype(np.float64) * self._steps
+        step = float(np.abs(weighed).max()) / 127 or 1.0
+        query = np.rint(weighed / step).astype(np.float32)
+        off = np.linalg.norm(vector - query * step / self._steps)
+        bound = self._loss * np.linalg.norm(vector) + off * (1 + self._loss) + 2 * margin(len(vector))
+        wide = 2 * bound / step
         fetch = min(4 * k + SPARE, eligible)
         threads = faiss.omp_get_max_threads()
         faiss.omp_set_num_threads(1)  # of the calling thread alone
         try:
-            coarse, rows = self._codes.search(query, fetch, params=options)
+            coarse, rows = self._codes.search(query[np.newaxis], fetch, params=options)
             # Done when every row that could rank is among those fetched: none that scores two bounds
             # less than the k-th can come before it.
-            while fetch < eligible and coarse[0, -1] >= coarse[0, k - 1] - 2 * bound:
+            while fetch < eligible and coarse[0, -1] >= coarse[0, k - 1] - wide:
                 fetch = min(4 * fetch, eligible)
-                coarse, rows = self._codes.search(query, fetch, params=options)
+                coarse, rows = self._codes.search(query[np.newaxis], fetch, params=options)
         finally:
             faiss.omp_set_num_threads(threads)
-        found = rows[0, coarse[0] >= coarse[0, k - 1] - 2 * bound]
+        found = rows[0, coarse[0] >= coarse[0, k - 1] - wide]
         return scan(self._keys[found], self._matrix[found], vector, k=k)

@@ -1,4 +1,4 @@
-"""Sources whose files are parsed: what stands between :mod:`ingest.sources` and :mod:`ingest.job`."""
+"""Sources whose files are parsed: what stands between :mod:`ingest.sources` and :mod:`ingest.decide`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ingest.job import Entry, Failure
+from ingest.decide import Entry, Failure
 from ingest.parse import HEAD_BYTES, ParseOptions, parser_for
 from ingest.parse.worker import ParserProcess
 from ingest.sources import Content, Source, SourceFailure, path_of

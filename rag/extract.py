@@ -103,7 +103,9 @@ def extract(question: str, context: Context, *, embedder: Embedder | None = None
             + math.fsum(weights[word] * (0.5 if word in heard else 1.0) for word in words) / total
             + math.fsum(0.5 * weights[word] for word in above[number] - words - heard) / total
             for number, words in enumerate(found)
-            if not any(_says_the_same(sentences[number], sentences[other]) for other in chosen)
+            if not any(
+                _says_the_same(sentences[number].quotation, sentences[other].quotation) for other in chosen
+            )
         }
         best = max(scores, key=lambda number: (scores[number], -number), default=None)
         if best is None or scores[best] < 0.6 * first_score or scores[best] <= 0:
@@ -111,16 +113,28 @@ def extract(question: str, context: Context, *, embedder: Embedder | None = None
         first_score = first_score or scores[best]
         chosen.append(best)
         heard |= found[best]
-    return Extract(tuple(sentences[number] for number in chosen), language)
+    return Extract(tuple(sentences[number].quotation for number in chosen), language)
 
 
-def _sentences(passages: Sequence[Passage]) -> Iterator[Quotation]:
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    """What may be quoted, and the headings that it stands under."""
+
+    quotation: Quotation
+    above: str
+
+
+def _sentences(passages: Sequence[Passage]) -> Iterator[_Sentence]:
     for passage in passages:
+        heading = ""
         for start, end in split_sentences(passage.text):
             text = passage.text[start:end]
+            if text.startswith("#"):
+                heading = text
             if text.startswith(("#", "```", "~~~")) or len(list(spans(text))) < 3:
                 continue  # a heading, a fence, a fragment: says nothing by itself
-            yield Quotation(passage, passage.start + start, passage.start + end, text)
+            quotation = Quotation(passage, passage.start + start, passage.start + end, text)
+            yield _Sentence(quotation, f"{passage.source} {heading}")
 
 
 def split_sentences(text: str) -> Iterator[tuple[int, int]]:
@@ -149,22 +163,23 @@ def _after_markup(text: str, begin: int, end: int) -> int:
 
 
 def _weighed(
-    question: str, sentences: Sequence[Quotation]
+    question: str, sentences: Sequence[_Sentence]
 ) -> tuple[list[frozenset[str]], list[frozenset[str]], dict[str, float]]:
     """For each sentence the question's words in it and above it; and the weight of each word."""
     terms: dict[Language, Terms] = {}
-    headed: dict[int, frozenset[str]] = {}
-    found = []
+    headed: dict[tuple[Language, str], frozenset[str]] = {}
+    found, above = [], []
     for sentence in sentences:
-        passage = sentence.passage
+        passage = sentence.quotation.passage
         language = language_named(passage.chunk.metadata.get("language")) or language_of(passage.text)
-        asked = terms.setdefault(language, Terms(question, language=language))
-        found.append(frozenset(asked.words[index] for _, _, index in asked.find(sentence.text)))
-        if passage.number not in headed:
-            headed[passage.number] = frozenset(
-                asked.words[index] for _, _, index in asked.find(passage.source)
-            )
-    above = [headed[sentence.passage.number] for sentence in sentences]
+        if language not in terms:
+            terms[language] = Terms(question, language=language)
+        asked = terms[language]
+        found.append(_asked_in(asked, sentence.quotation.text))
+        place = language, sentence.above
+        if place not in headed:
+            headed[place] = _asked_in(asked, sentence.above)
+        above.append(headed[place])
     holding = Counter(word for each in found for word in each)
     words = dict.fromkeys(word for each in terms.values() for word in each.words)
     count = len(sentences)
@@ -181,22 +196,28 @@ def _weighed(
     )
 
 
-def _retrieved(sentences: Sequence[Quotation]) -> list[float]:
+def _asked_in(asked: Terms, text: str) -> frozenset[str]:
+    return frozenset(asked.words[index] for _, _, index in asked.find(text))
+
+
+def _retrieved(sentences: Sequence[_Sentence]) -> list[float]:
     """Each sentence's passage's score as a share of the best one."""
-    scores = [sentence.passage.hits[0].score for sentence in sentences]
+    scores = [sentence.quotation.passage.hits[0].score for sentence in sentences]
     best = max(scores)
     return [max(score, 0.0) / best if best > 0 else 0.0 for score in scores]
 
 
 def _lifts(
-    question: str, sentences: Sequence[Quotation], coverage: Sequence[float], embedder: Embedder | None
+    question: str, sentences: Sequence[_Sentence], coverage: Sequence[float], embedder: Embedder | None
 ) -> list[float]:
     lifts = [0.0] * len(sentences)
     if embedder is None:
         return lifts
     order = sorted(range(len(sentences)), key=lambda number: (-coverage[number], number))[:MAX_EMBEDDED]
     asked = embedder.embed([question], input_type="query")[0]
-    cosines = embedder.embed([sentences[number].text for number in order], input_type="document") @ asked
+    cosines = (
+        embedder.embed([sentences[number].quotation.text for number in order], input_type="document") @ asked
+    )
     floor = float(cosines.min())
     for number, cosine in zip(order, cosines, strict=True):
         lifts[number] = (float(cosine) - floor) / (1.0 - floor) if floor < 1.0 - 1e-6 else 0.0

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -20,11 +20,15 @@ from typer.testing import CliRunner, Result
 from api.cli import app
 from api.cli.common import printable
 from api.settings import default_toml, keys
+from indexes.lock import writer_lock
 
 ROOT = Path(__file__).resolve().parent.parent
 KNOWLEDGE = ROOT / "examples" / "knowledge"
 SCRIPT = Path(sys.executable).parent / "rag"
 model = pytest.mark.model
+
+WRITTEN = "12\xa0km/h, 25,00\u202f€, co\xadche, 👩\u200d🔬\n\tñ"
+"""What people write: spaces that do not break, a soft hyphen, a joiner."""
 
 ESCAPE = "\x1b[31m"
 """What would turn a terminal's text red."""
@@ -32,7 +36,7 @@ ESCAPE = "\x1b[31m"
 
 @pytest.fixture(autouse=True)
 def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder of its own as the working folder, and no setting but the precision, which takes time to choose."""
+    """A folder of its own as the working folder, and no setting but the precision: choosing takes time."""
     for name in os.environ:
         if name.startswith(("RAG_", "OPENAI_")):
             monkeypatch.delenv(name)
@@ -65,7 +69,6 @@ class Folder:
     """A small source: Markdown files with a heading and a paragraph each."""
 
     path: Path
-    paragraphs: dict[str, str] = field(default_factory=dict)
 
     def write(self, name: str, *paragraphs: str) -> None:
         self.path.mkdir(exist_ok=True)
@@ -106,29 +109,53 @@ def read(knowledge: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # --- the program -----------------------------------------------------------------------------------
 
 
-def test_help_loads_nothing_heavy_and_no_third_party_package_but_typer():
-    heavy = "pydantic numpy torch sqlite3 httpx yaml rich fastapi uvicorn faiss tantivy jinja2 langchain_core"
-    code = (
-        "import sys; sys.argv = ['rag', {}]\n"
-        "from api.cli import main\n"
-        "try:\n    main()\n"
-        "except SystemExit as end:\n    assert not end.code\n"
-        f"found = [name for name in {heavy.split()} if name in sys.modules]\n"
-        "ours = [name for name in sys.modules if name.split('.')[0] in ('rag', 'indexes', 'ingest')]\n"
-        "print(found, [name for name in ours if name not in ('rag', 'rag.errors')], file=sys.stderr)"
+LIBRARIES = (
+    *("numpy", "torch", "sqlite3", "httpx", "yaml", "rich", "fastapi", "uvicorn", "faiss", "tantivy"),
+    *("jinja2", "langchain_core", "sentence_transformers", "kreuzberg", "liteparse"),
+)
+
+LOADED = """
+import sys
+import api.cli
+sys.argv = ["rag", *sys.argv[1:]]
+try:
+    api.cli.main()
+except SystemExit as end:
+    assert not end.code
+print(*sys.modules, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("ingest", "--help"), ("eval", "run", "--help")])
+def test_help_imports_typer_and_little_else(arguments: tuple[str, ...]):
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *arguments], capture_output=True, text=True, cwd=ROOT, check=True
     )
-    for arguments in ("'--help'", "'ingest', '--help'", "'eval', 'run', '--help'"):
-        done = subprocess.run(
-            [sys.executable, "-c", code.format(arguments)], capture_output=True, text=True, cwd=ROOT
-        )
-        assert "Usage: rag" in done.stdout
-        assert done.stderr == "[] []\n"
+    loaded = set(done.stderr.split())
+    assert "Usage: rag" in done.stdout
+    assert loaded & set(LIBRARIES) == set()
+    ours = {name for name in loaded if name.split(".")[0] in ("rag", "indexes", "ingest", "api")}
+    assert {name for name in ours if not name.startswith("api.cli")} <= {"api", "rag", "rag.errors"}
+    # typer itself reads the options of a command with pydantic; the list of commands needs none.
+    assert ("pydantic" in loaded) <= (len(arguments) > 1)
 
 
 def test_console_script_prints_help_on_stdout_and_wrong_usage_on_stderr_with_exit_2():
     helped = script("--help")
     assert (helped.returncode, helped.stderr) == (0, "")
-    for name in ["init", "ingest", "plan", "search", "ask", "status", "doctor", "documents", "collections", "eval", "serve"]:
+    for name in [
+        "init",
+        "ingest",
+        "plan",
+        "search",
+        "ask",
+        "status",
+        "doctor",
+        "documents",
+        "collections",
+        "eval",
+        "serve",
+    ]:
         assert re.search(rf"^ +{name} +[A-Z]", helped.stdout, re.M), name
     wrong = script("serch", "x")
     assert (wrong.returncode, wrong.stdout) == (2, "")
@@ -150,7 +177,7 @@ def test_console_script_prints_help_on_stdout_and_wrong_usage_on_stderr_with_exi
         (("collections", "remove", "kb", "--yes"), "rag ingest"),
         (("search", "tea", "--where", "language"), "NAME=VALUE"),
         (("serve", "--host", "0.0.0.0"), "127.0.0.1"),
-        (("serve", "--port", "70000"), "70000"),
+        (("serve", "--port", "70000"), "65535"),
     ],
 )
 def test_wrong_requests_exit_2_say_what_mends_it_and_leave_nothing_behind(
@@ -177,7 +204,7 @@ def test_wrong_setting_is_named_with_its_line_whatever_the_command(tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("12\xa0km/h, 25,00\u202f€, co\xadche, 👩\u200d🔬\n\tñ", "12\xa0km/h, 25,00\u202f€, co\xadche, 👩\u200d🔬\n\tñ"),
+        (WRITTEN, WRITTEN),
         ("\x1b]0;title\x07", "\ufffd]0;title\ufffd"),
         ("a\x9b31m\rb\x7f", "a\ufffd31m\ufffdb\ufffd"),
         ("abc\u202egpj.exe\u2066\u2028", "abc\ufffdgpj.exe\ufffd\ufffd"),
@@ -227,10 +254,14 @@ def promised(*sources: object) -> dict[str, int]:
 
 
 @model
+@pytest.mark.slow
 def test_ingest_does_what_plan_promised_over_every_kind_of_change(
     docs: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     three = {"documents_added": 3, "chunks": 3, "texts_embedded": 3}
+    assert rag("plan", docs.path).stdout == (
+        "3 documents: added\n3 chunks: 3 to embed, 0 re-used\nAbout under 1 s of embedding on this machine.\n"
+    )
     assert promised(docs.path) == three
     assert promised(docs.path) == {"documents_unchanged": 3}
 
@@ -333,6 +364,32 @@ def test_text_of_documents_never_drives_the_terminal(tmp_path: Path):
     assert told("documents", "show", "r.jsonl#1")["metadata"]["author"] == record["author"]
 
 
+@model
+def test_writer_s_lock_is_told_with_its_holder_and_stops_no_search(docs: Folder, tmp_path: Path):
+    rag("ingest", docs.path / "tea.md")
+    with writer_lock(tmp_path / ".rag/writer.lock"):
+        held = rag("ingest", docs.path, code=1)
+        assert f"process {os.getpid()} " in held.stderr
+        assert rag("ingest", docs.path, "--wait", "0.2", code=1).stderr == held.stderr
+        assert told("search", "green tea")["hits"][0]["title"] == "About tea"
+        assert told("plan", docs.path)["documents_added"] == 2
+    assert told("ingest", docs.path)["documents_added"] == 2
+
+
+@model
+@pytest.mark.slow
+def test_precision_is_measured_at_the_first_ingest_and_kept(docs: Folder, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("RAG_EMBEDDER__PRECISION")
+    assert told("ingest", docs.path)["texts_embedded"] == 3
+    [row] = told("collections", "list")
+    assert "(auto)" in rag("status").stdout
+    docs.write("tea", "Black tea draws for four minutes in boiling water.")
+    again = told("ingest", docs.path)
+    assert (again["documents_rechunked"], again["texts_embedded"]) == (0, 1)
+    assert told("collections", "list")[0]["fingerprint"] == row["fingerprint"]
+    assert told("search", "how long does black tea draw?", "-k", 1)["hits"][0]["title"] == "About tea"
+
+
 class Page(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = (
@@ -382,13 +439,13 @@ def test_data_option_counts_before_the_variable_and_both_before_the_working_fold
     assert [row["documents"] for row in told("collections", "list")] == [1]
     assert [row["documents"] for row in told("collections", "list", "--data", "by-option")] == [3]
     monkeypatch.delenv("RAG_DATA")
-    here, there = tmp_path / "here", tmp_path / os.fsdecode(b"ni\xf1o")
+    here, there = tmp_path / "here", tmp_path / "niño"
     for folder in (here, there):
         folder.mkdir()
         monkeypatch.chdir(folder)
         assert told("collections", "list") == []
         rag("ingest", docs.path / ("tea.md" if folder == here else "bread.md"))
-        assert folder.name.isascii() == (f"{folder}/.rag" in rag("status").stdout)
+        assert f"Data:      {folder}/.rag " in rag("status").stdout
     for folder, title in ((here, "About tea"), (there, "About bread")):
         monkeypatch.chdir(folder)
         assert [found["title"] for found in told("documents", "list")] == [title]
@@ -450,7 +507,7 @@ def test_search_options_decide_how_many_which_and_by_what(read: Path):
     assert told("search", "battery", "--where", "language=xx")["hits"] == []
     assert rag("search", "battery", "--where", "language=xx").stdout == "Nothing found.\n"
     exact = told("search", "PX-302", "--mode", "lexical")["hits"]
-    assert all("PX-302" in hit["text"] for hit in exact)
+    assert "PX-302" in exact[0]["text"]
     assert told("search", "xyzzyplugh", "--mode", "lexical")["hits"] == []
     assert told("search", "xyzzyplugh", "--mode", "vector")["hits"]
 
@@ -582,7 +639,7 @@ def test_show_prompt_prints_the_messages_of_the_user_s_own_template_and_stops(re
     (tmp_path / "prompts/support").mkdir(parents=True)
     (tmp_path / "prompts/support/mine.prompty").write_text(MINE)
     arguments = ("ask", "How many?", "--prompt", "support/mine", "--show-prompt")
-    assert "tone" in rag(*arguments, code=1).stderr
+    assert "tone" in rag(*arguments, code=2).stderr
     rendered = rag(*arguments, "--var", "tone=dry=very {{question}}")
     assert "Answer in a dry=very {{question}} tone." in rendered.stdout, "a value is never template source"
     assert "support/mine" in rag("ask", "x", "--prompt", "nope", code=2).stderr
@@ -623,6 +680,8 @@ class Chat(BaseHTTPRequestHandler):
                 "choices": [choice],
             }
             self.wfile.write(f"data: {json.dumps(data)}\n\n".encode())
+            self.wfile.flush()
+            self.server.gate.wait(60)
         self.wfile.write(b"data: [DONE]\n\n")
 
     def log_message(self, *_: object) -> None: ...
@@ -633,6 +692,8 @@ def llm(tmp_path: Path) -> Iterator[ThreadingHTTPServer]:
     pytest.importorskip("langchain_openai", reason="the extra `openai` is not installed")
     with ThreadingHTTPServer(("127.0.0.1", 0), Chat) as server:
         server.asked = []
+        server.gate = threading.Event()
+        server.gate.set()
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}/v1"
@@ -668,6 +729,26 @@ def test_ask_with_a_model_prints_its_answer_its_sources_and_what_it_made_up(
     assert (answer["extractive"], answer["unknown_citations"]) == (False, [77])
     assert answer["receipt"]["model"] == "openai:m"
     assert "right" not in json.dumps(answer["receipt"])
+
+
+@model
+def test_answer_of_a_model_is_printed_as_it_comes(
+    read: Path, llm: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+):
+    """The server sends the first piece and then nothing, until that piece was seen here."""
+    monkeypatch.setenv("RAG_LLM_API_KEY", "right")
+    llm.gate.clear()
+    asking = subprocess.Popen([SCRIPT, "ask", "How much is the fine?"], stdout=subprocess.PIPE)
+    try:
+        assert asking.stdout.read(len(Chat.pieces[0])) == Chat.pieces[0].encode()
+        llm.gate.set()
+        rest = asking.communicate(timeout=60)[0].decode()
+    finally:
+        llm.gate.set()
+        asking.kill()
+        asking.wait()
+    assert rest.startswith("is 100 €\ufffd[31m [1], some say [77].\n")
+    assert asking.returncode == 0
 
 
 # --- status, doctor, documents, collections --------------------------------------------------------
@@ -810,11 +891,11 @@ def test_eval_measures_the_legs_and_the_hybrid_and_leaves_no_collection(judged: 
     assert (measured["set"], measured["documents"], measured["queries"]) == ("tiny", 4, 2)
     assert [row["system"] for row in measured["systems"]] == ["lexical", "vector", "hybrid"]
     for row in measured["systems"]:
-        assert row["scores"] == {"nDCG@10": 1.0, "R@100": 1.0}, row
+        assert (row["scores"]["nDCG@10"], row["scores"]["R@100"]) == (1.0, 1.0), row
     assert told("collections", "list") == kept
     table = rag("eval", "run", judged, "--system", "lexical")
     assert table.stdout.splitlines()[0] == "tiny: 4 documents, 4 chunks, 2 questions"
-    assert re.search(r"^system +nDCG@10 +R@100 +CPU-ms/question$", table.stdout, re.M)
+    assert re.search(r"^system +nDCG@10 +R@100 .*CPU-ms/question$", table.stdout, re.M)
     assert re.search(r"^lexical +1\.000 +1\.000 +\d", table.stdout, re.M)
     assert "vector" not in table.stdout
     assert "\x1b" not in table.stdout + table.stderr
@@ -860,7 +941,7 @@ def test_malformed_set_is_refused_by_file_and_line_and_leaves_nothing_behind(
         (judged / file).unlink()
     else:
         (judged / file).write_text(text)
-    result = rag("eval", "run", judged, code=1)
+    result = rag("eval", "run", judged, code=2)
     assert result.stdout == ""
     assert result.stderr.startswith("Error: ")
     assert said in result.stderr
@@ -869,7 +950,7 @@ def test_malformed_set_is_refused_by_file_and_line_and_leaves_nothing_behind(
 
 
 def test_unknown_system_is_refused_with_those_there_are(judged: Path):
-    assert "lexical, vector, hybrid" in rag("eval", "run", judged, "--system", "magic", code=1).stderr
+    assert "lexical, vector, hybrid" in rag("eval", "run", judged, "--system", "magic", code=2).stderr
 
 
 # --- serve -----------------------------------------------------------------------------------------
@@ -894,8 +975,9 @@ def test_serve_answers_on_a_free_port_and_ends_cleanly_when_interrupted(read: Pa
 
 
 @model
+@pytest.mark.slow
 def test_interrupted_ingest_says_so_in_a_line_and_the_next_one_completes(docs: Folder, tmp_path: Path):
-    for number in range(150):
+    for number in range(40):
         docs.write(f"more-{number}", *(f"Paragraph {number} {n} about the harbour." * 12 for n in range(4)))
     run = subprocess.Popen(
         [SCRIPT, "ingest", "docs"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -906,4 +988,6 @@ def test_interrupted_ingest_says_so_in_a_line_and_the_next_one_completes(docs: F
     _, errors = run.communicate(timeout=60)
     assert run.returncode in (1, 130)
     assert "Traceback" not in errors
-    assert "Aborted" in errors
+    assert told("ingest", docs.path)["documents_failed"] == 0
+    assert len(told("documents", "list")) == 43
+    rag("doctor")

@@ -201,7 +201,7 @@ class Odd:
     data: bytes
 
 
-SPANISH = "Cigüeñas: mañana @ después, según él.".encode()
+SPANISH = "Cigüeñas y ruiseñores: mañana @ después, según él. Otoño aquí, niños allá, cañas y piñas.".encode()
 
 ODD = [
     Odd("latin.txt", "El niño español comió piñones", "El niño español comió piñones.".encode("latin-1")),

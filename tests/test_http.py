@@ -22,6 +22,7 @@ from api.schemas import HitOut
 from api.sections import ServerSection, Settings
 from indexes.catalogue import Catalogue, CollectionInfo
 from ingest import job
+from ingest.decide import texts_source
 from rag import errors
 from rag.answer import Event, Pipeline
 from rag.protocols import Message, Space
@@ -74,7 +75,7 @@ class Small:
         self.before()
         space = Space("whole", self._embedder.info)
         with self._catalogue.writer(collection or "default", space, wait=5) as writer:
-            source = job.texts_source(documents)
+            source = texts_source(documents)
             return job.run([source], writer, space=space, chunker=Whole(), embedder=self._embedder)
 
     def ingest_files(self, files: Sequence[tuple[str, bytes]], *, collection) -> job.IngestReport:

@@ -10,7 +10,7 @@ import pytest
 
 from indexes.catalogue import Catalogue
 from ingest import job
-from ingest.job import Entry, Failure
+from ingest.decide import Entry, Failure, Source
 from rag.errors import EmbedderMismatch, SourceError
 from rag.protocols import Item, Space
 from rag.testing import HashEmbedder
@@ -86,13 +86,13 @@ class Desk:
     def space(self) -> Space:
         return Space(self.chunker.fingerprint, self.embedder.info)
 
-    def ingest(self, *sources: job.Source, name: str = "kb", **options: object) -> job.IngestReport:
+    def ingest(self, *sources: Source, name: str = "kb", **options: object) -> job.IngestReport:
         with self.catalogue.writer(name, self.space) as writer:
             return job.run(
                 sources, writer, space=self.space, chunker=self.chunker, embedder=self.embedder, **options
             )
 
-    def plan(self, *sources: job.Source, name: str = "kb") -> job.Plan:
+    def plan(self, *sources: Source, name: str = "kb") -> job.Plan:
         ledger = self.catalogue.ledger(name)
         return job.plan(sources, ledger, space=self.space, chunker=self.chunker)
 

@@ -97,8 +97,9 @@ def show(
         typer.echo(printable(found.text))
         return
     for chunk in cuts:
-        page = f"  p. {chunk.page}" if chunk.page else ""
-        typer.echo(one_line(f"--- {chunk.key}  [{chunk.start}-{chunk.end}]{page}  {chunk.breadcrumb}"))
+        page = f"  p. {one_line(chunk.page)}" if chunk.page else ""
+        path = one_line(chunk.breadcrumb)
+        typer.echo(f"--- {chunk.key}  [{chunk.start}-{chunk.end}]{page}  {path}")
         typer.echo(printable(chunk.text))
 
 

@@ -18,7 +18,8 @@ from api.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from ingest.job import Failure, IngestReport
+    from ingest.decide import Failure
+    from ingest.job import IngestReport
 
 SourcesArgument = Annotated[
     list[str],

@@ -70,7 +70,7 @@ def _lines() -> Callable[[Progress], None]:
         if 0 < progress.items < progress.total:
             left = spent / progress.items * (progress.total - progress.items)
             line += f", about {duration(left)} left"
-        print(one_line(f"{line}  {short(progress.uri)}"), file=sys.stderr, flush=True)
+        print(f"{line}  {one_line(short(progress.uri))}".rstrip(), file=sys.stderr, flush=True)
 
     return tell
 

@@ -60,6 +60,6 @@ def place(hit: Hit) -> str:
     """Where a hit stands, in a line: score, headings, page, document, characters."""
     chunk = hit.chunk
     path = " > ".join(dict.fromkeys(part for part in (chunk.title, *chunk.heading) if part))
-    page = f"  p. {chunk.page}" if chunk.page else ""
-    source = f"{short(chunk.uri or chunk.document_id)}  [{chunk.start}-{chunk.end}]"
-    return f"{hit.score:.3f}  {one_line(f'{path}{page}')}\n   {one_line(source)}"
+    page = f"  p. {one_line(chunk.page)}" if chunk.page else ""
+    source = one_line(short(chunk.uri or chunk.document_id))
+    return f"{hit.score:.3f}  {one_line(path)}{page}\n   {source}  [{chunk.start}-{chunk.end}]"

@@ -102,11 +102,12 @@ def truncated(passages: Path, embedder: Embedder) -> list[Document]:
 def ingest_whole(services: Services, embedder: Embedder, documents: list[Document]) -> IngestReport:
     """The product's own job, with another chunker."""
     from ingest import job
+    from ingest.decide import texts_source
     from rag.protocols import Space
 
     chunker = WholeText()
     space = Space(chunker.fingerprint, embedder.info)
-    source = job.texts_source(documents)
+    source = texts_source(documents)
     with services.catalogue(create=True).writer("bench", space) as writer:
         return job.run([source], writer, space=space, chunker=chunker, embedder=embedder)
 

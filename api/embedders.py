@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 from api.sections import EmbedderSection
 from indexes.catalogue import Catalogue
 from rag.embed import Precision, SentenceTransformerEmbedder, choose_precision, rate
 from rag.embed.precision import PROBE
-from rag.errors import EmbedderMismatch
+from rag.errors import EmbedderMismatch, LockHeld
 
 PATIENCE = 5.0
 """Seconds to wait for the lock when a fact about an embedder is written down."""
@@ -90,18 +91,19 @@ class Embedders:
 
 def characters_per_second(catalogue: Catalogue, embedder: SentenceTransformerEmbedder) -> float:
     """How fast this machine embeds: as the last ingest measured it, else measured now and written down."""
-    fact = _rate_of(embedder)
-    if (known := catalogue.fact(fact)) is not None:
+    if (known := catalogue.fact(_rate_of(embedder))) is not None:
         return float(known)
     text = " ".join(PROBE)
     speed = rate(embedder) * len(text) / len(embedder.tokenizer.offsets(text))
-    catalogue.remember(fact, str(speed), wait=PATIENCE)
+    remember_rate(catalogue, embedder, speed)
     return speed
 
 
 def remember_rate(catalogue: Catalogue, embedder: SentenceTransformerEmbedder, speed: float) -> None:
-    """Write down what an ingest measured, in characters a second."""
-    catalogue.remember(_rate_of(embedder), str(speed), wait=PATIENCE)
+    """Write down what was measured, in characters a second, unless another process is writing: neither a
+    plan nor an ingest that is done waits, or fails, for the sake of a rate that can be measured again."""
+    with suppress(LockHeld):
+        catalogue.remember(_rate_of(embedder), str(speed))
 
 
 def _rate_of(embedder: SentenceTransformerEmbedder) -> str:

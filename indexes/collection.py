@@ -29,8 +29,8 @@ from rag.types import NO_RANKING, Chunk, EmbedderInfo, Hit, Keys, Ranking, Vecto
 
 Scores: TypeAlias = npt.NDArray[np.float32]
 Found: TypeAlias = tuple[Keys, Scores]
-Leg: TypeAlias = Callable[..., Found]
-"""One index with a question in it: ``leg(k=n)`` gives its n best rows."""
+Leg: TypeAlias = tuple[Callable[..., Found], bool]
+"""One index with a question in it: ``search(k=n)`` gives its n best rows. And whether all are alive."""
 
 SPARE = 16
 """Candidates asked for beyond k, in case some are dead."""
@@ -55,7 +55,20 @@ class View:
     space_id: int
     space: Space
     generation: Generation | None
+    whole: bool
+    """Nothing that the generation holds was deleted."""
     delta: Delta
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a view of a collection needs of the catalogue, valid for one value of its commit counter."""
+
+    commit: int
+    space_id: int
+    space: Space | None
+    generation: Generation | None
+    whole: bool
 
 
 class Views:
@@ -64,6 +77,7 @@ class Views:
     def __init__(self, generations: GenerationStore) -> None:
         self.generations = generations
         self._lock = threading.Lock()
+        self._known: dict[str, _Known] = {}
         self._deltas: dict[str, tuple[tuple[int, int], Delta]] = {}
         self._allowed: OrderedDict[tuple[int, str], tuple[int, Keys]] = OrderedDict()
 
@@ -71,21 +85,36 @@ class Views:
     def view(self, name: str) -> Iterator[View | None]:
         """The collection now; None while nothing was put in it. Raises UnknownCollection."""
         with self.generations.store.reading() as db:
-            row = db.execute(
-                "SELECT (SELECT value FROM meta WHERE name = 'commits'), c.space_id FROM collections c "
-                "WHERE c.name = ?",
-                (name,),
-            ).fetchone()
-            if row is None:
-                raise UnknownCollection(f"no collection {name!r}; it was removed")
-            commit, space_id = int(row[0]), row[1]
-            if space_id is None:
+            (commits,) = db.execute("SELECT value FROM meta WHERE name = 'commits'").fetchone()
+            commit = int(commits)
+            known = self._known.get(name)
+            if known is None or known.commit != commit:
+                known = self._known[name] = self._read(db, name, commit)
+            if known.space is None:
                 yield None
                 return
-            space = space_of(db.execute(SPACE + " WHERE s.id = ?", (space_id,)).fetchone())
-            generation = self.generations.newest(db, space_id)
-            delta = self._delta(name, space_id, generation, space.embedder.dim)
-            yield View(db, commit, space_id, space, generation, delta)
+            delta = self._delta(name, known.space_id, known.generation, known.space.embedder.dim)
+            yield View(db, commit, known.space_id, known.space, known.generation, known.whole, delta)
+
+    def give_up(self, name: str, generation: Generation, error: IndexDamaged) -> None:
+        """Search a collection without a generation that broke after it was verified."""
+        self.generations.give_up(generation, error)
+        self._known.pop(name, None)
+
+    def _read(self, db: sqlite3.Connection, name: str, commit: int) -> _Known:
+        row = db.execute("SELECT space_id FROM collections WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            raise UnknownCollection(f"no collection {name!r}; it was removed")
+        if (space_id := row[0]) is None:
+            return _Known(commit, 0, None, None, False)
+        space = space_of(db.execute(SPACE + " WHERE s.id = ?", (space_id,)).fetchone())
+        generation = self.generations.newest(db, space_id)
+        whole = False
+        if generation is not None:
+            sql = "SELECT count(*) FROM chunks WHERE space_id = ? AND key <= ?"
+            (alive,) = db.execute(sql, (space_id, generation.info.high_key)).fetchone()
+            whole = alive == generation.info.count
+        return _Known(commit, space_id, space, generation, whole)
 
     def _delta(self, name: str, space_id: int, generation: Generation | None, dim: int) -> Delta:
         id, after = (generation.info.id, generation.info.high_key) if generation else (0, 0)
@@ -172,7 +201,7 @@ class SqliteCollection:
                 except IndexDamaged as error:  # its files broke beneath it: tantivy reads them as it goes
                     if view.generation is None:
                         raise
-                    self._views.generations.give_up(view.generation, error)
+                    self._views.give_up(self._name, view.generation, error)
 
     def read(self, keys: Sequence[int]) -> list[Chunk]:
         """The chunks of these keys, in this order; those that died meanwhile are left out."""
@@ -195,22 +224,28 @@ class SqliteCollection:
         self._check_vector(vector, view.space)
         allowed = self._views.allowed(view, where)
         keys, matrix = view.delta.vectors(view.db, commit=view.commit)
-        legs: list[Leg] = [partial(scan, keys, matrix, vector, allowed=allowed)]
+        judged = allowed is not None
+        legs: list[Leg] = []
+        if len(keys):
+            legs.append((partial(scan, keys, matrix, vector, allowed=allowed), judged))
         if view.generation is not None:
-            legs.append(partial(view.generation.vectors.search, vector, allowed=allowed))
-        return _best_live(view, legs, k=k, judged=allowed is not None)
+            search = partial(view.generation.vectors.search, vector, allowed=allowed)
+            legs.append((search, judged or view.whole))
+        return _best_live(view, legs, k=k)
 
     def _match(self, view: View, text: str, *, k: int, where: Where) -> Ranking:
         allowed = self._views.allowed(view, where)
         newest = view.delta.texts(view.db, commit=view.commit)
         indexes = newest if view.generation is None else (*newest, view.generation.lexical)
+        judged = allowed is not None
         legs: list[Leg] = []
         for place, index in enumerate(newest):
             others = (*indexes[:place], *indexes[place + 1 :])
-            legs.append(partial(weighed, index, others, text, allowed=allowed))
+            legs.append((partial(weighed, index, others, text, allowed=allowed), judged))
         if view.generation is not None:
-            legs.append(partial(view.generation.lexical.search, text, allowed=allowed))
-        return _best_live(view, legs, k=k, judged=allowed is not None)
+            search = partial(view.generation.lexical.search, text, allowed=allowed)
+            legs.append((search, judged or view.whole))
+        return _best_live(view, legs, k=k)
 
     def _check_vector(self, vector: Vectors, space: Space) -> None:
         stored = space.embedder
@@ -237,26 +272,28 @@ def _passing(view: View, where: Where) -> Keys:
     return np.sort(np.array(keys, dtype=np.int64))
 
 
-def _best_live(view: View, legs: Sequence[Leg], *, k: int, judged: bool) -> Ranking:
+def _best_live(view: View, legs: Sequence[Leg], *, k: int) -> Ranking:
     """The k best live rows of all legs, best first, ties by key.
 
     Each leg gives its best rows in that order, so once k of them are alive (or there are no more), none
-    that it kept back can belong to the answer. ``judged``: the legs were limited to live rows already.
+    that it kept back can belong to the answer.
     """
     parts: list[Found] = []
-    for search in legs:
-        fetch = k if judged else k + SPARE
+    for search, alive in legs:
+        fetch = k if alive else k + SPARE
         while True:
             keys, scores = search(k=fetch)
             last = len(keys) < fetch
-            if not judged:
-                living = _living(view, keys)
-                alive = np.array([key in living for key in keys.tolist()], dtype=bool)
-                keys, scores = keys[alive], scores[alive]
+            if not alive:
+                inside = np.isin(keys, _living(view, keys))
+                keys, scores = keys[inside], scores[inside]
             if last or len(keys) >= k:
                 break
             fetch *= 4
         parts.append((keys, scores))
+    if len(parts) == 1:
+        ((keys, scores),) = parts
+        return Ranking(keys[:k], scores[:k])
     if not parts:
         return NO_RANKING
     keys, scores = best(
@@ -265,11 +302,11 @@ def _best_live(view: View, legs: Sequence[Leg], *, k: int, judged: bool) -> Rank
     return Ranking(keys, scores)
 
 
-def _living(view: View, keys: Keys) -> set[int]:
+def _living(view: View, keys: Keys) -> list[int]:
     if not len(keys):
-        return set()
+        return []
     rows = view.db.execute(
         "SELECT key FROM chunks WHERE key IN (SELECT value FROM json_each(?)) AND +space_id = ?",
         (json_of(keys.tolist()), view.space_id),
     )
-    return {key for (key,) in rows}
+    return [key for (key,) in rows]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexes.generation import lexical_rows, vector_batches
-from indexes.lexical import LexicalIndex
+from indexes.lexical import SPARE, LexicalIndex
 from rag.types import Keys, Vectors
 
 
@@ -99,7 +99,7 @@ def weighed(
             query.append((tantivy.Occur.Should, tantivy.Query.boost_query(one, weight)))
     if not query or not k:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    return index._best(tantivy.Query.boolean_query(query), k=k, limit=k + 1, allowed=allowed)
+    return index._best(tantivy.Query.boolean_query(query), k=k, limit=k + SPARE, allowed=allowed)
 
 
 def _rarity(texts: int, of: int) -> float:

@@ -25,7 +25,7 @@ INDEX_FILE = "vectors.faiss"
 STEPS_FILE = "steps.npz"
 BLOCK = 16_384
 SPARE = 32
-"""Rows asked for beyond 4 k, to see that the last of them lies below the bound."""
+"""Rows asked for beyond 2 k, so that the last of them is likely to lie below the bound."""
 
 
 class FaissIndex:
@@ -97,9 +97,10 @@ class FaissIndex:
             mask = np.zeros(len(self._keys), dtype=bool)
             mask[rows_of(self._keys, allowed)] = True
             eligible = int(mask.sum())
-            bits = np.packbits(mask, bitorder="little")
-            selector = faiss.IDSelectorBitmap(len(mask), faiss.swig_ptr(bits))
-            options = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+            if eligible < len(self._keys):
+                bits = np.packbits(mask, bitorder="little")
+                selector = faiss.IDSelectorBitmap(len(mask), faiss.swig_ptr(bits))
+                options = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         if not (k := min(k, eligible)):
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         vector = np.ascontiguousarray(vector, dtype=np.float32)
@@ -109,18 +110,16 @@ class FaissIndex:
         query = np.rint(weighed / step).astype(np.float32)
         off = np.linalg.norm(vector - query * step / self._steps)
         bound = self._loss * np.linalg.norm(vector) + off * (1 + self._loss) + 2 * margin(len(vector))
-        wide = 2 * bound / step
-        fetch = min(4 * k + SPARE, eligible)
+        fetch = min(2 * k + SPARE, eligible)
         threads = faiss.omp_get_max_threads()
         faiss.omp_set_num_threads(1)  # of the calling thread alone
         try:
-            coarse, rows = self._codes.search(query[np.newaxis], fetch, params=options)
-            # Done when every row that could rank is among those fetched: none that scores two bounds
-            # less than the k-th can come before it.
-            while fetch < eligible and coarse[0, -1] >= coarse[0, k - 1] - wide:
-                fetch = min(4 * fetch, eligible)
-                coarse, rows = self._codes.search(query[np.newaxis], fetch, params=options)
+            while True:
+                coarse, (found,) = self._codes.search(query[np.newaxis], fetch, params=options)
+                keys, scores = scan(self._keys[found], self._matrix[found], vector, k=k)
+                # Done when no row left out, whatever the bytes hide of it, can reach the k-th.
+                if fetch == eligible or coarse[0, -1] * step + bound < scores[-1]:
+                    return keys, scores
+                fetch = min(2 * fetch, eligible)
         finally:
             faiss.omp_set_num_threads(threads)
-        found = rows[0, coarse[0] >= coarse[0, k - 1] - wide]
-        return scan(self._keys[found], self._matrix[found], vector, k=k)

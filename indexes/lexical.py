@@ -33,6 +33,8 @@ _HEAP = 64_000_000  # bytes; past it tantivy starts another segment, which costs
 _SMALL_HEAP = 15_000_000  # the least that tantivy accepts
 _MAX_QUERY_CHARACTERS = 20_000
 _MAX_QUERY_TERMS = 256
+SPARE = 64
+"""Results asked for beyond k: dozens may tie with the last of them, and a second search costs more."""
 
 
 class LexicalIndex:
@@ -122,7 +124,7 @@ class LexicalIndex:
             query = tantivy.Query.boolean_query(
                 [(tantivy.Occur.Should, one(self._schema, "terms", term, "freq")) for term in terms]
             )
-            limit = k + 1
+            limit = k + SPARE
             if allowed is not None:
                 # Two exact ways: so many more results that k of them are likely to be allowed, or a set
                 # of the allowed keys, which costs about as much for one key as eight more results.
@@ -131,7 +133,7 @@ class LexicalIndex:
                     among = tantivy.Query.term_set_query(self._schema, "key", allowed.tolist())
                     both = [query, tantivy.Query.const_score_query(among, 0.0)]
                     query = tantivy.Query.boolean_query([(tantivy.Occur.Must, part) for part in both])
-                    limit, allowed = k + 1, None
+                    limit, allowed = k + SPARE, None
             return self._best(query, k=k, limit=limit, allowed=allowed)
 
     def _best(self, query: Any, *, k: int, limit: int, allowed: Keys | None) -> tuple[Keys, Scores]:

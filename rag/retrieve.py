@@ -144,5 +144,4 @@ def _covered(question: str, chunk: Chunk) -> float:
     text = chunk.embedded_text
     language = language_named(chunk.metadata.get("language")) or language_of(text)
     terms = Terms(question, language=language)
-    found = {index for _, _, index in terms.find(text)}
-    return len(found) / len(terms.words) if terms.words else 0.0
+    return terms.held(text) / len(terms.words) if terms.words else 0.0

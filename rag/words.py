@@ -16,7 +16,7 @@ Language: TypeAlias = Literal["en", "es", ""]
 """ISO 639-1; "" is any other language, or unknown: words are then compared without stemming."""
 
 # Letters and digits with their combining marks; an underscore parts words, as in the lexical index.
-_WORD = re.compile(r"(?:[^\W_]|[\u0300-\u036f])+")
+_WORD = re.compile(r"(?:[^\W_]++|[\u0300-\u036f]++)++")
 
 # Function words: articles, pronouns, prepositions, conjunctions, auxiliaries, question words. Folded.
 _FUNCTION_WORDS = {
@@ -166,3 +166,18 @@ class Terms:
                     found.append((start, end, self._by_key[key]))
                     break
         return found
+
+    def held(self, text: str) -> int:
+        """How many of ``words`` the text holds.
+
+        >>> Terms("opening hours of libraries", language="en").held("The library is open. Libraries close.")
+        2
+        """
+        return len(
+            {
+                self._by_key[key]
+                for word in set(_WORD.findall(text))
+                for key in keys(word, self._language)
+                if key in self._by_key
+            }
+        )

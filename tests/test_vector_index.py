@@ -139,3 +139,28 @@ def test_threads_searching_at_once_get_their_own_answers(kind, tmp_path):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_rows_that_their_bytes_cannot_tell_apart_are_ranked_as_they_are(tmp_path):
+    """One row far out makes the steps wide: thousands of others share their bytes, or rank wrongly by them."""
+    random = np.random.default_rng(6)
+    vector = unit(random.standard_normal(48))
+    near = unit(vector + 0.004 * random.standard_normal((4000, 48)))
+    rows = np.concatenate([near, np.eye(48, dtype=np.float32), -np.eye(48, dtype=np.float32)])
+    keys = np.arange(len(rows), dtype=np.int64)
+    index = built(FaissIndex, tmp_path / "index", keys, rows)
+    for question in (vector, -vector, near[7], rows[4003]):
+        for k in (1, 10, 200):
+            expected, scores = scan(keys, rows, question, k=k)
+            assert answer(index, question, k=k) == list(zip(expected.tolist(), scores.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_column_or_question_of_zeros_is_no_trouble(kind, tmp_path):
+    rows = clustered(400, 16, seed=9)
+    rows[:, 3] = 0
+    rows[5] = 0
+    keys = np.arange(400, dtype=np.int64)
+    index = built(kind, tmp_path / "index", keys, rows)
+    for question in (rows[8], np.zeros(16, dtype=np.float32), np.eye(16, dtype=np.float32)[3]):
+        assert_same(answer(index, question, k=10), oracle(keys, rows, question, 10))

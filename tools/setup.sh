@@ -3,7 +3,7 @@
 #
 # Plain `torch` brings several GB of CUDA that this project never uses. Where pip is configured with
 # a find-links folder that carries a CPU build of torch, that one is taken; elsewhere uv picks the
-# CPU build itself.
+# CPU build itself. uv does not read pip's configuration: what matters of it is handed on.
 set -eu
 venv=$1
 shift
@@ -16,11 +16,17 @@ python=${PYTHON:-python3}
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 [ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
 
-links=$("$venv/bin/python" -m pip config list 2>/dev/null | sed -n "s/.*find-links='\(.*\)'$/\1/p" | head -n 1)
+pip_setting() {
+    "$venv/bin/python" -m pip config list 2>/dev/null | sed -n "s/^[^=]*[.]$1='\(.*\)'$/\1/p" | head -n 1
+}
+
+[ -n "${SSL_CERT_FILE:-}" ] || { cert=$(pip_setting cert); [ -z "$cert" ] || export SSL_CERT_FILE="$cert"; }
+[ -n "${UV_DEFAULT_INDEX:-}" ] || { index=$(pip_setting index-url); [ -z "$index" ] || export UV_DEFAULT_INDEX="$index"; }
+
+links=$(pip_setting find-links)
 if [ -n "$links" ] && ls "$links"/torch-*.whl >/dev/null 2>&1; then
     torch=$(ls "$links"/torch-*.whl | sed -n 's/.*torch-\([0-9][0-9.]*\).*/\1/p' | tail -n 1)
-    UV_FIND_LINKS=$links
-    export UV_FIND_LINKS
+    export UV_FIND_LINKS="$links"
     echo "torch==$torch" >"$venv/constraints.txt"
     "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --constraint "$venv/constraints.txt" --editable . "$@"
 else

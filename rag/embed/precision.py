@@ -9,7 +9,6 @@ from rag.embed.embedder import SentenceTransformerEmbedder
 from rag.embed.engines import cpu_flags, precisions
 from rag.embed.folder import DEFAULT_MODEL, Precision, open_folder
 from rag.protocols import Embedder
-from rag.types import Vectors
 
 MIN_COSINE = {"float32": 1.0 - 1e-4, "bfloat16": 0.999, "int8": 0.99}
 """The worst cosine to float32, over the probe, with which an arithmetic is still accepted."""
@@ -57,24 +56,28 @@ class Choice:
     measured: tuple[Measured, ...]
 
 
-def choose_precision(model: str = DEFAULT_MODEL, *, seconds: float = 0.7) -> Choice:
-    """Measure each arithmetic that this model and CPU have for ``seconds`` and choose.
+def choose_precision(model: str = DEFAULT_MODEL, *, seconds: float = 0.3, rounds: int = 3) -> Choice:
+    """Measure each arithmetic that this model and CPU have, in turns, and choose.
 
-    The fastest accepted one, unless a more exact one is nearly as fast. bfloat16 is tried only where
-    the CPU multiplies it natively (AMX, AVX512-BF16): elsewhere it is ten times slower than float32.
-    The choice depends on the machine and shapes the fingerprint: make it once and store it.
-    Raises ModelNotFound, EmbedderError.
+    The fastest accepted one, unless a more exact one is nearly as fast. Each is measured for ``seconds``
+    in each of ``rounds``, and its best round counts: another program's burst of work must not decide.
+    bfloat16 is tried only where the CPU multiplies it natively (AMX, AVX512-BF16): elsewhere it is ten
+    times slower than float32. The choice depends on the machine and shapes the fingerprint: make it once
+    and store it. Raises ModelNotFound, EmbedderError.
     """
     native = bool(cpu_flags() & {"amx_bf16", "avx512_bf16"})
     tried = [p for p in precisions(open_folder(model)) if p != "bfloat16" or native]
-    reference: Vectors | None = None
-    measured: list[Measured] = []
-    for precision in tried:
-        embedder = SentenceTransformerEmbedder(model, precision=precision)
-        vectors = embedder.embed(PROBE, input_type="document")
-        reference = vectors if reference is None else reference
-        cosine = float((vectors * reference).sum(axis=1).min())
-        measured.append(Measured(precision, rate(embedder, seconds=seconds), cosine))
+    embedders = {precision: SentenceTransformerEmbedder(model, precision=precision) for precision in tried}
+    vectors = {p: embedder.embed(PROBE, input_type="document") for p, embedder in embedders.items()}
+    reference = vectors[tried[0]]
+    best = dict.fromkeys(tried, 0.0)
+    for _ in range(rounds):
+        for precision, embedder in embedders.items():
+            best[precision] = max(best[precision], rate(embedder, seconds=seconds))
+    measured = [
+        Measured(precision, best[precision], float((vectors[precision] * reference).sum(axis=1).min()))
+        for precision in tried
+    ]
     return Choice(choose(measured), tuple(measured))
 
 

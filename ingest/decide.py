@@ -168,7 +168,7 @@ def _decide_gone(prefix: str, gone: Sequence[str], listed: bool, ledger: Ledger)
     if gone and not listed:
         detail = (
             f"the folder is empty, but {len(gone)} files were taken in from it; nothing was removed. "
-            f"If they are really gone: rag documents remove --under {prefix}"
+            f"If they are really gone: rag documents remove --under {prefix.removeprefix('file://')}"
         )
         yield Failed(Failure(prefix, "vanished", detail))
         return

@@ -261,7 +261,7 @@ def test_ingest_does_what_plan_promised_over_every_kind_of_change(
 ):
     three = {"documents_added": 3, "chunks": 3, "texts_embedded": 3}
     assert rag("plan", docs.path).stdout == (
-        "3 documents: added\n3 chunks: 3 to embed, 0 re-used\nAbout under 1 s of embedding on this machine.\n"
+        "3 documents: added\n3 chunks: 3 to embed, 0 re-used\nEmbedding on this machine: under 1 s\n"
     )
     assert promised(docs.path) == three
     assert promised(docs.path) == {"documents_unchanged": 3}
@@ -335,8 +335,8 @@ def test_documents_with_odd_names_are_listed_shown_and_removed_by_them(docs: Fol
     assert ESCAPE not in listed
     for number, name in enumerate(["two%0Alines.md", "caf%E9.md", "%1B[31mred.md", "with space.md"]):
         assert rag("documents", "show", name).stdout.startswith(f"Odd {number}\n")
-        assert rag("documents", "remove", name).stdout == "Removed 1.\n"
-    assert rag("documents", "remove", "--", "-dash.md").stdout == "Removed 1.\n"
+        assert rag("documents", "remove", name).stdout == "Removed 1 document.\n"
+    assert rag("documents", "remove", "--", "-dash.md").stdout == "Removed 1 document.\n"
     assert told("ingest", docs.path)["documents_added"] == len(names), "a later ingest takes them in again"
 
 
@@ -833,9 +833,9 @@ def test_documents_are_removed_by_name_by_folder_and_never_by_a_name_of_two(tmp_
         (tmp_path / "kb" / folder / f"only-{folder}.md").write_text(f"# Only\n\nOnly in {folder}.")
     rag("ingest", "kb")
     assert "may be any of" in rag("documents", "remove", "same.md", code=2).stderr
-    assert rag("documents", "remove", "a/same.md").stdout == "Removed 1.\n"
+    assert rag("documents", "remove", "a/same.md").stdout == "Removed 1 document.\n"
     assert "no document" in rag("documents", "remove", "a/same.md", code=2).stderr
-    assert rag("documents", "remove", "--under", "kb/b").stdout == "Removed 2.\n"
+    assert rag("documents", "remove", "--under", "kb/b").stdout == "Removed 2 documents.\n"
     assert [found["title"] for found in told("documents", "list")] == ["Only"]
     assert told("search", "same file")["hits"][0]["document"].endswith("kb/a/only-a.md")
     assert told("ingest", "kb")["documents_added"] == 3

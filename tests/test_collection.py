@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from indexes.catalogue import Catalogue
-from rag.errors import EmbedderMismatch, InvalidQuery, UnknownCollection
+from indexes.lexical import LexicalIndex
+from rag.errors import EmbedderMismatch, IndexDamaged, InvalidQuery, UnknownCollection
 from rag.protocols import PutChunks, PutDocument, RemoveDocument, Space
 from rag.testing import HashEmbedder
 from rag.types import Chunk, Document, text_hash
@@ -134,6 +135,23 @@ def test_deleted_document_is_never_served_by_an_old_generation(catalogue):
             assert len(hits) == 15  # all that is left, although the index was asked past 135 dead
             assert not gone & {hit.chunk.document_id for hit in hits}
         assert_exact(catalogue, k=15)
+
+
+def test_generation_that_breaks_beneath_a_search_is_answered_without(catalogue, monkeypatch):
+    with catalogue.writer("c", SPACE) as writer:
+        put(writer, *some_documents(30, seed=12))
+        writer.publish()
+    collection = catalogue.collection("c")
+    assert len(collection.matching("agua", k=5, where={})) == 5
+    assert collection.generation
+
+    def breaks(self, text, *, k, allowed=None):
+        raise IndexDamaged("its files were cut short")
+
+    monkeypatch.setattr(LexicalIndex, "search", breaks)  # what a generation is asked; the delta weighs words
+    assert len(collection.matching("agua", k=5, where={})) == 5
+    assert collection.generation == ""
+    assert_exact(catalogue)
 
 
 def test_replaced_text_is_never_served_and_the_new_one_is_found_at_once(catalogue):

@@ -142,7 +142,7 @@ def test_threads_searching_at_once_get_their_own_answers(kind, tmp_path):
 
 
 def test_rows_that_their_bytes_cannot_tell_apart_are_ranked_as_they_are(tmp_path):
-    """One row far out makes the steps wide: thousands of others share their bytes, or rank wrongly by them."""
+    """Rows far out make the steps wide: thousands of others share their bytes, or rank wrongly by them."""
     random = np.random.default_rng(6)
     vector = unit(random.standard_normal(48))
     near = unit(vector + 0.004 * random.standard_normal((4000, 48)))
@@ -153,6 +153,17 @@ def test_rows_that_their_bytes_cannot_tell_apart_are_ranked_as_they_are(tmp_path
         for k in (1, 10, 200):
             expected, scores = scan(keys, rows, question, k=k)
             assert answer(index, question, k=k) == list(zip(expected.tolist(), scores.tolist(), strict=True))
+
+
+def test_question_whose_small_numbers_are_lost_in_its_bytes_is_ranked_as_it_is(tmp_path):
+    """Signs alone are kept whole by a byte each; all but one number of the question is not."""
+    random = np.random.default_rng(10)
+    rows = unit(random.choice([-1.0, 1.0], (4000, 64)))
+    question = unit(np.concatenate([[1.0], 0.0035 * random.uniform(-1, 1, 63)]))
+    keys = np.arange(4000, dtype=np.int64)
+    index = built(FaissIndex, tmp_path / "index", keys, rows)
+    for k in (1, 10, 100):
+        assert_same(answer(index, question, k=k), oracle(keys, rows, question, k))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,7 +7,7 @@ imported inside the commands, so that ``rag --help`` answers at once.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -36,10 +36,10 @@ app = typer.Typer(
     name="rag",
     cls=_Group,
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Keep knowledge bases, search them, and answer from them with cited context.",
 )
 app.command("init")(init.init)
 app.command("ingest")(ingest.ingest)
@@ -52,6 +52,20 @@ app.add_typer(documents.app, name="documents")
 app.add_typer(collections.app, name="collections")
 app.add_typer(evaluate.app, name="eval")
 app.command("serve")(serve.serve)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Keep knowledge bases, search them, and answer from them with cited context."""
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"promptwell {installed('promptwell')}")
+        raise typer.Exit
 
 
 def main() -> None:

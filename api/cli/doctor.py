@@ -37,7 +37,7 @@ def doctor(
             typer.echo(one_line(f"{finding.severity}: {finding.invariant}: {finding.message}"))
             if finding.mend:
                 typer.echo(f"  mend: {one_line(finding.mend)}")
-        looked = ", ".join(f"{count:,} {name}" for name, count in report.checked.items())
+        looked = ", ".join(f"{name} {count:,}" for name, count in report.checked.items())
         typer.echo(f"{'All well' if report.ok else 'Not well'}. Checked: {looked}.")
     if not report.ok:
         raise typer.Exit(1)

@@ -11,6 +11,7 @@ from api.cli.common import (
     CollectionOption,
     DataOption,
     JsonOption,
+    number,
     one_line,
     print_json,
     printable,
@@ -119,4 +120,4 @@ def remove(
     if not documents and not under:
         raise InvalidQuery("name the documents to remove, or a source with --under")
     removed = services(data, collection).remove_documents(documents or [], under=under)
-    typer.echo(f"Removed {removed:,}.")
+    typer.echo(f"Removed {number(removed, 'document')}.")

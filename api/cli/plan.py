@@ -52,5 +52,5 @@ def plan(
             typer.echo(f"{number(count, noun)}: {what}")
     typer.echo(f"{number(c.chunks, 'chunk')}: {c.texts_embedded:,} to embed, {c.texts_reused:,} re-used")
     if planned.seconds is not None:
-        typer.echo(f"About {duration(planned.seconds)} of embedding on this machine.")
+        typer.echo(f"Embedding on this machine: {duration(planned.seconds)}")
     print_failures(c.failures)

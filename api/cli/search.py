@@ -53,7 +53,7 @@ def search(
         # Cleaned character by character, so that the spans still point at the same words.
         text = printable(hit.chunk.text)
         body = marked(text, matches(query, hit.chunk.text), colour=on_terminal())
-        typer.echo("\n".join(f"   {line}" for line in body.strip().splitlines()) + "\n")
+        typer.echo("\n".join(f"   {line}".rstrip() for line in body.strip().splitlines()) + "\n")
 
 
 def place(hit: Hit) -> str:

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,41 @@ def test_heavy_libraries_are_imported_on_use_only(command):
 
 def test_tests_folder_stays_flat():
     assert not list((ROOT / "tests").rglob("__init__.py")), "a package here would shadow the real ones"
+
+
+def test_only_the_settings_and_what_hands_it_to_them_touch_the_environment():
+    touching = {
+        path.relative_to(ROOT).as_posix()
+        for path in modules().values()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "environb", "putenv")
+    }
+    assert touching == {"api/settings.py", "api/cli/common.py"}
+
+
+def test_library_never_prints():
+    printing = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for name, path in modules().items()
+        if not name.startswith("api.cli")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert printing == []
+
+
+def test_wheel_holds_the_four_packages_with_their_data_and_nothing_else(tmp_path):
+    from hatchling.builders.wheel import WheelBuilder
+
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        scripts = archive.read(next(name for name in names if name.endswith("entry_points.txt"))).decode()
+    tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+    assert tops == set(MAY_IMPORT)
+    tracked = subprocess.run(
+        ["git", "ls-files", *MAY_IMPORT], capture_output=True, text=True, cwd=ROOT, check=True
+    ).stdout.split()
+    assert set(tracked) <= set(names)
+    assert "rag/prompts/library/answer.prompty" in names
+    assert "rag = api.cli:main" in scripts

@@ -136,7 +136,10 @@ def test_time_that_the_caller_takes_between_documents_does_not_count():
         assert sum(1 for _ in documents) == 59
 
 
-def test_a_child_that_dies_in_the_middle_is_a_crash_and_is_replaced():
+@pytest.mark.parametrize("ballast_mb", [0, 600])
+def test_a_child_that_dies_in_the_middle_is_a_crash_and_is_replaced(ballast_mb: int):
+    # A child's ru_maxrss begins with what its parent has: a large parent is no sign of a greedy child.
+    ballast = bytearray(b"x") * (ballast_mb << 20)
     lines = b"".join(b'{"id": %d, "text": "%s"}\n' % (n, b"word " * 20_000) for n in range(50))
     with ParserProcess() as process:
         documents = process.parse("a.jsonl", lines)
@@ -146,6 +149,7 @@ def test_a_child_that_dies_in_the_middle_is_a_crash_and_is_replaced():
             list(documents)
         assert caught.value.code == "crashed"
         assert [d.title for d in process.parse("good.md", GOOD)] == ["Riego"]
+    assert len(ballast) == ballast_mb << 20
 
 
 def test_a_child_that_died_while_idle_is_replaced_without_a_word(process):

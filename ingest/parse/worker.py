@@ -139,7 +139,7 @@ class _Child:
         os.set_blocking(self._requests.fileno(), False)
         self._memory_mb = memory_mb
         self._limit = self._total = START_S
-        self._most = 0
+        self._seen = self._most = 0
         try:
             self.frame(max_body=0)
             self._most = memory(self._process.pid)[1] + (memory_mb << 20)
@@ -192,17 +192,18 @@ class _Child:
             if self._left <= 0:
                 limit = self._limit if self._total > 0 else PATIENCE * self._limit
                 raise SourceError("timeout", f"the parser took longer than {limit:g} s")
-            if self._most and memory(self._process.pid)[1] > self._most:
+            self._seen = max(self._seen, memory(self._process.pid)[1])
+            if self._most and self._seen > self._most:
                 raise SourceError("out_of_memory", f"the parser took more than {self._memory_mb:,} MB")
 
     def _died(self) -> SourceError:
-        _, state, usage = os.wait4(self._process.pid, 0)
-        status = self._process.returncode = os.waitstatus_to_exitcode(state)
+        status = self._process.wait()
         self._messages.seek(0)
         said = self._messages.read(1 << 16)
         # The kernel's own killer sends SIGKILL; ours is sent in end(), after which nobody reads.
         # Some libraries abort without a word when memory is refused: then the child had grown a lot.
-        grown = status < 0 and usage.ru_maxrss > self._memory_mb << 9  # kB, half of what it may take
+        # As seen while waiting: ru_maxrss would begin with what the parent had when it spawned the child.
+        grown = status < 0 and self._seen > self._memory_mb << 19  # half of what it may take
         if _OUT_OF_MEMORY.search(said) or status == -9 or grown:
             return SourceError("out_of_memory", "the parser ran out of memory and its process ended")
         words = " ".join(said.decode("utf-8", "replace").split())[-300:]

@@ -123,6 +123,17 @@ class Progress:
     texts_embedded: int
     texts_waiting: int
 
+    @property
+    def share(self) -> float:
+        """How much is done, 0 to 1: items that were read count as far as their texts are embedded.
+
+        >>> Progress(items=5, total=10, uri="", texts_embedded=30, texts_waiting=10).share
+        0.375
+        """
+        texts = self.texts_embedded + self.texts_waiting
+        embedded = self.texts_embedded / texts if texts else 1.0
+        return self.items / self.total * embedded if self.total else 0.0
+
 
 def plan(
     sources: Sequence[Source],
@@ -152,7 +163,7 @@ def plan(
                     counts.texts_reused += 1
         if isinstance(step, ITEM_DONE):
             items += 1
-            on_progress(Progress(items, total, "", 0, counts.texts_embedded))
+            on_progress(Progress(items, total, "", 0, 0))
     rate = characters_per_second
     seconds = None if rate is None else counts.characters_embedded / rate
     return Plan(counts, moves=needs_move(ledger, space), seconds=seconds)

@@ -32,25 +32,26 @@ def shown(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
 @contextmanager
 def _bar() -> Iterator[Callable[[Progress], None]]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[items]}"),
         TextColumn("{task.fields[texts]}"),
         TimeRemainingColumn(),
     )
     started = time.monotonic()
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=None, texts="")
+        task = bar.add_task("reading", total=None, items="", texts="")
 
         def tell(progress: Progress) -> None:
             rate = progress.texts_embedded / max(time.monotonic() - started, 1e-3)
             doing = "embedding" if progress.texts_waiting else "reading"
             texts = f"{progress.texts_embedded:,} texts, {rate:,.0f}/s" if progress.texts_embedded else ""
-            bar.update(task, completed=progress.items, total=progress.total, description=doing, texts=texts)
+            items = f"{progress.items:,}/{progress.total:,} files"
+            bar.update(task, completed=progress.share, total=1, description=doing, items=items, texts=texts)
 
         yield tell
 
@@ -67,9 +68,8 @@ def _lines() -> Callable[[Progress], None]:
         spent = now - started
         line = f"{progress.items}/{progress.total} files, {progress.texts_embedded:,} texts embedded"
         line += f" ({progress.texts_embedded / spent:,.0f}/s)"
-        if 0 < progress.items < progress.total:
-            left = spent / progress.items * (progress.total - progress.items)
-            line += f", about {duration(left)} left"
+        if 0 < progress.share < 1:
+            line += f", about {duration(spent / progress.share * (1 - progress.share))} left"
         print(f"{line}  {one_line(short(progress.uri))}".rstrip(), file=sys.stderr, flush=True)
 
     return tell

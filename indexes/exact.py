@@ -117,16 +117,15 @@ class ExactIndex:
     @classmethod
     def build(cls, folder: Path, batches: Iterable[tuple[Keys, Vectors]], *, count: int, dim: int) -> None:
         """See :class:`VectorIndex`. One batch is in memory at a time."""
-        matrix = np.lib.format.open_memmap(
-            folder / MATRIX_FILE, mode="w+", dtype=np.float32, shape=(count, dim)
-        )
         keys = np.empty(count, dtype=np.int64)
         done = 0
-        for batch, vectors in batches:
-            matrix[done : done + len(batch)] = vectors
-            keys[done : done + len(batch)] = batch
-            done += len(batch)
-        matrix.flush()
+        with (folder / MATRIX_FILE).open("wb") as file:  # mapped, every page written would stay resident
+            header = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": (count, dim)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for batch, vectors in batches:
+                file.write(np.ascontiguousarray(vectors, dtype=np.float32).data)
+                keys[done : done + len(batch)] = batch
+                done += len(batch)
         np.save(folder / KEYS_FILE, keys[:done])
 
     @classmethod

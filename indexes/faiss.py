@@ -11,7 +11,7 @@ first use: start processes by spawning them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -23,7 +23,8 @@ from rag.types import Keys, Vectors
 
 INDEX_FILE = "vectors.faiss"
 STEPS_FILE = "steps.npz"
-BLOCK = 16_384
+BLOCK = 2_048
+"""Rows cut into bytes at a time."""
 SPARE = 32
 """Rows asked for beyond 2 k, so that the last of them is likely to lie below the bound."""
 
@@ -54,15 +55,15 @@ class FaissIndex:
         import faiss
 
         ExactIndex.build(folder, batches, count=count, dim=dim)
-        matrix = np.load(folder / MATRIX_FILE, mmap_mode="r", allow_pickle=False)
-        blocks = [matrix[start : start + BLOCK] for start in range(0, count, BLOCK)]
-        largest = np.max([np.zeros(dim), *(np.abs(block).max(axis=0) for block in blocks)], axis=0)
+        largest = np.zeros(dim, dtype=np.float32)
+        for block in blocks_of(folder, dim=dim):
+            largest = np.maximum(largest, np.abs(block).max(axis=0))
         steps = (np.where(largest > 0, largest, 1) / 127).astype(np.float32)
         codes = faiss.IndexScalarQuantizer(
             dim, faiss.ScalarQuantizer.QT_8bit_direct_signed, faiss.METRIC_INNER_PRODUCT
         )
         loss = 0.0
-        for block in blocks:
+        for block in blocks_of(folder, dim=dim):
             whole = np.rint(block / steps).clip(-127, 127)
             lost = block - whole.astype(np.float64) * steps
             loss = max(loss, float(np.linalg.norm(lost, axis=1).max()))
@@ -123,3 +124,12 @@ class FaissIndex:
                 fetch = min(2 * fetch, eligible)
         finally:
             faiss.omp_set_num_threads(threads)
+
+
+def blocks_of(folder: Path, *, dim: int) -> Iterator[Vectors]:
+    """The rows of an index being built, BLOCK at a time: read, not mapped, so that they do not stay."""
+    with (folder / MATRIX_FILE).open("rb") as file:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        while len(block := np.fromfile(file, dtype=np.float32, count=BLOCK * dim)):
+            yield block.reshape(-1, dim)

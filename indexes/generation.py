@@ -274,7 +274,8 @@ def _build(folder: Path, db: sqlite3.Connection, space_id: int, kind: str) -> tu
         seen = 0
         for keys, vectors in vector_batches(db, space_id, after=0):
             first = -seen % every
-            sample.extend(zip(keys[first::every].tolist(), vectors[first::every], strict=True))
+            # Copies: a view would keep its whole batch, and so all batches, in memory.
+            sample.extend(zip(keys[first::every].tolist(), vectors[first::every].copy(), strict=True))
             seen += len(keys)
             yield keys, vectors
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -175,3 +177,32 @@ def test_column_or_question_of_zeros_is_no_trouble(kind, tmp_path):
     index = built(kind, tmp_path / "index", keys, rows)
     for question in (rows[8], np.zeros(16, dtype=np.float32), np.eye(16, dtype=np.float32)[3]):
         assert_same(answer(index, question, k=10), oracle(keys, rows, question, 10))
+
+
+@pytest.mark.slow
+def test_building_does_not_hold_the_rows_in_memory(tmp_path):
+    code = """
+import pathlib, re, sys
+import numpy as np
+import faiss
+from indexes.faiss import FaissIndex
+
+def peak():  # in MB, of this program alone: ru_maxrss would begin with what its parent had
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", pathlib.Path("/proc/self/status").read_text())[1]) / 1e3
+
+def batches():
+    random = np.random.default_rng(1)
+    for start in range(0, 200_000, 4096):
+        keys = np.arange(start, min(start + 4096, 200_000))
+        rows = random.standard_normal((len(keys), 384), dtype=np.float32)
+        yield keys, rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+before = peak()
+FaissIndex.build(pathlib.Path(sys.argv[1]), batches(), count=200_000, dim=384)
+print(peak() - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    rows, codes = 200_000 * 384 * 4 / 1e6, 200_000 * 384 / 1e6
+    assert float(done.stdout) < codes + 150 < rows

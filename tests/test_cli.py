@@ -301,6 +301,11 @@ def test_ingest_does_what_plan_promised_over_every_kind_of_change(
     rag("doctor")
 
 
+def failure_lines(stderr: str) -> list[str]:
+    """What an ingest says on stderr, without the progress lines that a slow machine gets to see."""
+    return [text for text in stderr.splitlines() if not re.match(r"\d+/\d+ files, ", text)]
+
+
 @model
 def test_ingest_reports_in_words_and_failures_on_stderr_with_their_code(docs: Folder):
     (docs.path / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
@@ -310,14 +315,14 @@ def test_ingest_reports_in_words_and_failures_on_stderr_with_their_code(docs: Fo
     assert result.stdout.startswith(
         "Documents: 3 added, 3 failed\nTexts:     3 chunks, 3 embedded, 0 re-used"
     )
-    lines = [text.partition(": ")[0::2] for text in result.stderr.splitlines()]
+    lines = [text.partition(": ")[0::2] for text in failure_lines(result.stderr)]
     assert [(code, rest.partition(": ")[0]) for code, rest in lines] == [
         ("empty", "docs/caf%E9.md"),
         ("empty", "docs/new%0Aline.md"),
         ("unsupported", "docs/photo.png"),
     ]
     failed = rag("documents", "list", "--failed").stdout
-    assert failed.splitlines() == result.stderr.splitlines()
+    assert failed.splitlines() == failure_lines(result.stderr)
     codes = [item["code"] for item in told("documents", "list", "--failed")]
     assert codes == ["empty", "empty", "unsupported"]
     [row] = told("status")["collections"]
@@ -459,8 +464,8 @@ def test_console_script_prints_the_report_on_stdout_and_failures_on_stderr(docs:
     done = script("ingest", "docs", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stdout.startswith("Documents: 3 added, 1 failed\n")
-    assert done.stderr.startswith("empty: docs/empty.md: ")
-    assert len(done.stderr.splitlines()) == 1, "no warning of a library, no progress in so short a run"
+    [line] = failure_lines(done.stderr)  # and no warning of a library
+    assert line.startswith("empty: docs/empty.md: ")
     found = script("search", "dough", "-k", "1", "--mode", "lexical", cwd=tmp_path)
     assert (found.returncode, found.stderr) == (0, "")
     assert "[[dough]]" in found.stdout

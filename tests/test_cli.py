@@ -1,5 +1,6 @@
 """The command line, as a user meets it: what is printed where, what is done, and the exit code."""
 
+import contextlib
 import json
 import os
 import re
@@ -993,10 +994,11 @@ def test_interrupted_ingest_says_so_in_a_line_and_the_next_one_completes(docs: F
         time.sleep(0.01)
     while run.poll() is None:  # as a person does: again, when the first came while a library was loading
         run.send_signal(signal.SIGINT)
-        time.sleep(0.5)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.wait(timeout=4)
     _, errors = run.communicate(timeout=60)
-    assert run.returncode in (0, 1, 130, -signal.SIGINT)
-    assert "Traceback" not in errors or run.returncode == -signal.SIGINT
+    assert run.returncode in (1, 130)
+    assert "Traceback" not in errors
     assert told("ingest", docs.path)["documents_failed"] == 0
     assert len(told("documents", "list")) == 43
     rag("doctor")

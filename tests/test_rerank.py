@@ -1,0 +1,343 @@
+"""Reranking: the order, the scores and the clock; and a real cross-encoder with random weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+from rag.embed.folder import open_folder
+from rag.errors import EmbedderError, ModelNotFound
+from rag.rerank import BLOCK, CrossEncoderReranker, rerank
+from rag.types import Chunk, Hit
+
+ROOT = Path(__file__).resolve().parent.parent
+QUESTION = "When does the kettle boil?"
+PASSAGES = [
+    "The kettle boils after three minutes.",
+    "Trains leave at noon. " * 30,
+    "",
+    "¿Cuándo hierve el agua? A los tres minutos.",
+    "lone \ud800 surrogate",
+    "kettle",
+    "Green leaves, white water, " * 5,
+]
+
+
+class Lengths:
+    """Scores a passage by its length; keeps what it was asked, and a clock that runs while it works."""
+
+    def __init__(self, *, seconds_a_pair: float = 0.0) -> None:
+        self.asked: list[list[str]] = []
+        self.now = 100.0
+        self._pace = seconds_a_pair
+
+    def score(self, question: str, passages: Sequence[str]) -> Sequence[float]:
+        self.asked.append(list(passages))
+        self.now += self._pace * len(passages)
+        return [len(passage) / 1000 for passage in passages]
+
+    def clock(self) -> float:
+        return self.now
+
+
+def hits_of(lengths: Sequence[int], scores: Sequence[float] | None = None) -> list[Hit]:
+    scores = scores or [1 - i / 100 for i in range(len(lengths))]
+    return [
+        Hit(Chunk("d", "x" * length, 0, length, key=key), score)
+        for key, (length, score) in enumerate(zip(lengths, scores, strict=True))
+    ]
+
+
+def keys(hits: Sequence[Hit]) -> list[int]:
+    return [hit.chunk.key for hit in hits]
+
+
+# --- order and scores -------------------------------------------------------------------------
+
+
+def test_hits_take_the_rerankers_order_and_scores():
+    found = rerank(QUESTION, hits_of([1, 30, 20]), Lengths())
+    assert [(hit.chunk.key, hit.score) for hit in found] == [(1, 0.03), (2, 0.02), (0, 0.001)]
+
+
+def test_equal_scores_keep_the_order_of_the_first_stage():
+    assert keys(rerank(QUESTION, hits_of([5, 7, 5, 7, 5]), Lengths())) == [1, 3, 0, 2, 4]
+
+
+def test_hits_beyond_the_pool_follow_below_by_the_steps_of_the_first_stage():
+    hits = hits_of([1, 3, 99, 98], [9.0, 8.0, 7.0, 4.5])
+    found = rerank(QUESTION, hits, Lengths(), pool=2)
+    assert keys(found) == [1, 0, 2, 3]
+    assert [hit.score for hit in found] == pytest.approx([0.003, 0.001, 0.001, 0.001 - 2.5])
+
+
+def test_reranker_reads_what_the_indexes_read():
+    reranker = Lengths()
+    rerank(QUESTION, [Hit(Chunk("d", "Boil it.", 0, 8, breadcrumb="Tea"), 1.0)], reranker)
+    assert reranker.asked == [["Tea\nBoil it."]]
+
+
+def test_no_hits_and_no_pool_ask_the_reranker_nothing():
+    reranker = Lengths()
+    hits = hits_of([1, 2])
+    assert rerank(QUESTION, [], reranker) == []
+    assert rerank(QUESTION, hits, reranker, pool=0) == hits
+    assert reranker.asked == []
+
+
+def test_a_reranker_that_leaves_a_passage_out_is_not_believed():
+    class Careless(Lengths):
+        def score(self, question: str, passages: Sequence[str]) -> Sequence[float]:
+            return super().score(question, passages)[1:]
+
+    with pytest.raises(ValueError, match="zip"):
+        rerank(QUESTION, hits_of([1, 2]), Careless())
+
+
+@given(
+    lengths=st.lists(st.integers(0, 9), max_size=20),
+    pool=st.integers(0, 25),
+    seconds=st.floats(0, 25),
+)
+def test_every_hit_comes_once_and_scores_never_rise(lengths, pool, seconds):
+    reranker = Lengths(seconds_a_pair=1.0)
+    hits = hits_of(lengths)
+    found = rerank(QUESTION, hits, reranker, pool=pool, seconds=seconds, clock=reranker.clock)
+    assert sorted(keys(found)) == keys(hits)
+    scores = [hit.score for hit in found]
+    assert scores == sorted(scores, reverse=True)
+    scored = sum(map(len, reranker.asked))
+    assert scored <= min(pool, len(hits))
+    assert keys(found)[scored:] == keys(hits)[scored:]
+
+
+# --- the clock --------------------------------------------------------------------------------
+
+
+def test_without_a_limit_the_whole_pool_is_scored_in_blocks_from_the_top():
+    reranker = Lengths(seconds_a_pair=1e6)
+    hits = hits_of(range(1, 31))
+    rerank(QUESTION, hits, reranker, pool=10, clock=reranker.clock)
+    assert [len(passage) for block in reranker.asked for passage in block] == list(range(1, 11))
+    assert max(map(len, reranker.asked)) == BLOCK
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 5])
+def test_no_block_is_begun_that_would_end_after_the_time(blocks):
+    reranker = Lengths(seconds_a_pair=1.0)
+    seconds = blocks * BLOCK + 0.5
+    found = rerank(QUESTION, hits_of(range(1, 41)), reranker, pool=40, seconds=seconds, clock=reranker.clock)
+    assert reranker.now - 100 == blocks * BLOCK <= seconds
+    assert keys(found)[: blocks * BLOCK] == list(range(blocks * BLOCK))[::-1]
+    assert keys(found)[blocks * BLOCK :] == list(range(blocks * BLOCK, 40))
+
+
+def test_one_block_is_scored_however_short_the_time():
+    reranker = Lengths(seconds_a_pair=1.0)
+    rerank(QUESTION, hits_of(range(1, 41)), reranker, pool=40, seconds=0.0, clock=reranker.clock)
+    assert len(reranker.asked) == 1
+
+
+# --- a cross-encoder's files ------------------------------------------------------------------
+
+
+def tiny_cross_encoder(folder: Path, *, architecture: str = "Bert", **config) -> Path:
+    """A cross-encoder of two layers with random weights and the bundled tokenizer, as a library saves it."""
+    import torch
+    import transformers
+
+    settings = {
+        "vocab_size": 30522,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_attention_heads": 2,
+        "num_hidden_layers": 2,
+        "max_position_embeddings": 64,
+        "num_labels": 1,
+        "initializer_range": 0.8,
+        **config,
+    }
+    torch.manual_seed(7)
+    configuration = getattr(transformers, f"{architecture}Config")(**settings)
+    model = getattr(transformers, f"{architecture}ForSequenceClassification")(configuration)
+    model.save_pretrained(folder)
+    for name in ("tokenizer.json", "vocab.txt", "special_tokens_map.json"):
+        shutil.copy(open_folder("all-MiniLM-L6-v2").path / name, folder / name)
+    write(
+        folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]"}
+    )
+    return folder
+
+
+def write(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value), "utf-8")
+
+
+def change(path: Path, **values: object) -> None:
+    write(path, {**json.loads(path.read_text("utf-8")), **values})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tiny_cross_encoder(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def copy(folder, tmp_path) -> Path:
+    return Path(shutil.copytree(folder, tmp_path / "copy"))
+
+
+def test_unknown_reranker_is_refused_with_the_valid_choices_before_torch_is_loaded():
+    code = (
+        "import sys\nfrom rag.rerank import CrossEncoderReranker\nfrom rag.errors import ModelNotFound\n"
+        "try: CrossEncoderReranker('no-such-reranker')\nexcept ModelNotFound as error: print(error)\n"
+        "print([m for m in ('torch', 'transformers', 'sentence_transformers') if m in sys.modules])"
+    )
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment, check=True
+    )
+    for part in ("'no-such-reranker'", "'cross-encoder/no-such-reranker'", "folder", "no reranker at all"):
+        assert part in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_folder_that_is_no_model_is_refused_by_name(tmp_path):
+    with pytest.raises(ModelNotFound, match=r"config\.json"):
+        CrossEncoderReranker(str(tmp_path))
+    (tmp_path / "config.json").write_text("{", "utf-8")
+    with pytest.raises(EmbedderError, match="not valid JSON"):
+        CrossEncoderReranker(str(tmp_path))
+
+
+def test_an_embedding_model_is_refused_as_a_reranker():
+    with pytest.raises(ModelNotFound, match="architecture is BertModel"):
+        CrossEncoderReranker(str(open_folder("all-MiniLM-L6-v2").path))
+
+
+def test_pickled_weights_are_refused_wherever_they_lie(tmp_path):
+    write(tmp_path / "config.json", {"architectures": ["BertForSequenceClassification"]})
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(EmbedderError, match="safetensors"):
+        CrossEncoderReranker(str(tmp_path))
+    save_file({"w": np.zeros(1, np.float32)}, tmp_path / "model.safetensors")
+    assert CrossEncoderReranker(str(tmp_path)).name == str(tmp_path)
+    (tmp_path / "2_Dense").mkdir()
+    (tmp_path / "2_Dense" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(EmbedderError, match="safetensors"):
+        CrossEncoderReranker(str(tmp_path))
+
+
+# --- a cross-encoder's scores -----------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_scores_are_those_of_each_pair_alone_in_transformers(folder):
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    expected = []
+    for passage in PASSAGES:
+        pair = tokenizer([QUESTION], [passage.replace("\ud800", "\ufffd")], truncation=True, max_length=64)
+        with torch.no_grad():
+            logit = model(**{name: torch.tensor(value) for name, value in pair.items()}).logits
+        expected.append(torch.sigmoid(logit.double()).item())
+    found = CrossEncoderReranker(str(folder)).score(QUESTION, PASSAGES)
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert max(found) - min(found) > 0.05  # random weights tell these passages apart
+
+
+@pytest.mark.slow
+def test_saturated_scores_still_tell_passages_apart(copy):
+    tensors = load_file(copy / "model.safetensors")
+    tensors["classifier.bias"] = tensors["classifier.bias"] + np.float32(20)
+    save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
+    scores = CrossEncoderReranker(str(copy)).score(QUESTION, PASSAGES)
+    assert len(set(scores)) == len(scores)
+    assert all(0.999 < score < 1 for score in scores)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("architecture", "special"), [("Bert", {}), ("XLMRoberta", {"pad_token_id": 1})])
+def test_a_pair_longer_than_the_model_reads_is_cut(tmp_path, architecture, special):
+    reranker = CrossEncoderReranker(
+        str(tiny_cross_encoder(tmp_path / "m", architecture=architecture, **special))
+    )
+    words = "kettle water tea noon " * 20
+    a, b, c = reranker.score(QUESTION, [words, words + "train " * 300_000, "train " + words])
+    assert a == pytest.approx(b, abs=1e-6)
+    assert a != pytest.approx(c, abs=1e-6)
+    assert reranker.score(words * 50, ["tea", "noon"])[0] != reranker.score(words * 50, ["tea", "noon"])[1]
+
+
+@pytest.mark.slow
+def test_many_threads_get_what_one_thread_gets(folder):
+    questions = [f"{QUESTION} {'tea ' * i}" for i in range(12)]
+    expected = [CrossEncoderReranker(str(folder)).score(question, PASSAGES) for question in questions]
+    reranker = CrossEncoderReranker(str(folder))
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda question: reranker.score(question, PASSAGES), questions))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_cross_encoder_reranks_hits(folder):
+    hits = [Hit(Chunk("d", text, 0, len(text), key=i), 1.0) for i, text in enumerate(PASSAGES)]
+    reranker = CrossEncoderReranker(str(folder))
+    found = rerank(QUESTION, hits, reranker)
+    scores = reranker.score(QUESTION, PASSAGES)
+    assert keys(found) == sorted(range(len(PASSAGES)), key=lambda i: -scores[i])
+    assert reranker.score(QUESTION, []) == []
+
+
+@pytest.mark.slow
+def test_a_model_that_gives_several_scores_is_refused(tmp_path):
+    reranker = CrossEncoderReranker(str(tiny_cross_encoder(tmp_path / "m", num_labels=3)))
+    with pytest.raises(EmbedderError, match="gives 3 scores"):
+        reranker.score(QUESTION, PASSAGES)
+
+
+@pytest.mark.slow
+def test_a_score_that_is_no_number_is_an_error_and_no_rank(copy):
+    tensors = load_file(copy / "model.safetensors")
+    tensors["classifier.bias"] = tensors["classifier.bias"] * np.float32("nan")
+    save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EmbedderError, match="no number"):
+        CrossEncoderReranker(str(copy)).score(QUESTION, PASSAGES)
+
+
+@pytest.mark.slow
+def test_a_damaged_model_is_an_error_of_ours(copy):
+    (copy / "model.safetensors").write_bytes(b"\0" * 100)
+    with pytest.raises(EmbedderError, match="could not be loaded"):
+        CrossEncoderReranker(str(copy)).load()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["configuration", "modules"])
+def test_code_that_comes_with_a_model_is_never_run(copy, tmp_path, way):
+    proof = tmp_path / "ran"
+    (copy / "evil.py").write_text(f"open({str(proof)!r}, 'w')\nclass Evil: ...\n", "utf-8")
+    if way == "configuration":
+        auto = {"AutoConfig": "evil.Evil", "AutoModelForSequenceClassification": "evil.Evil"}
+        change(copy / "config.json", auto_map=auto, model_type="evil")
+    else:
+        write(copy / "config_sentence_transformers.json", {"model_type": "CrossEncoder"})
+        write(copy / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": "evil.Evil"}])
+    with pytest.raises(EmbedderError, match="could not be loaded"):
+        CrossEncoderReranker(str(copy)).load()
+    assert not proof.exists()

@@ -20,7 +20,8 @@ NEAR_DUPLICATE = 0.9
 """A chunk is dropped when this share of its word triples stands in a better passage already."""
 MAX_GAP = 8
 """Characters between two chunks that may be white space only; more is never a paragraph break."""
-_BETWEEN_BLOCKS = "\n\n"
+BETWEEN_BLOCKS = "\n\n"
+"""What parts the passages of a context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,15 @@ class Passage:
         Boil it.
         </passage-20431977>
         """
-        tag = f"passage-{nonce}"
-        return f'<{tag} number="{self.number}">\n{self.source}\n\n{self.text}\n</{tag}>'
+        return f"{self.opening(nonce)}{self.text}{self.closing(nonce)}"
+
+    def opening(self, nonce: str) -> str:
+        """What stands before the text: a fence and the source line."""
+        return f'<passage-{nonce} number="{self.number}">\n{self.source}\n\n'
+
+    def closing(self, nonce: str) -> str:
+        """What stands behind it."""
+        return f"\n</passage-{nonce}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +151,7 @@ def fit(
     passages: list[Passage] = []
     kept: dict[int, _Words] = {}  # by id of the hit
     counts: dict[str, int] = {}
-    gap = count_tokens(_BETWEEN_BLOCKS)
+    gap = count_tokens(BETWEEN_BLOCKS)
 
     def cost(candidate: Sequence[Passage]) -> int:
         total = gap * max(0, len(candidate) - 1)
@@ -190,7 +198,7 @@ def fit(
 
 
 def _joined(passages: Sequence[Passage], nonce: str) -> str:
-    return _BETWEEN_BLOCKS.join(passage.block(nonce) for passage in passages)
+    return BETWEEN_BLOCKS.join(passage.block(nonce) for passage in passages)
 
 
 def _fresh_nonce(hits: Sequence[Hit]) -> str:

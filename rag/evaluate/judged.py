@@ -46,7 +46,7 @@ class JudgedSet:
         judged = {document for grades in self.qrels.values() for document in grades}
         seen: set[str] = set()
         met = False
-        for where, record in _records(path):
+        for where, record in records(path):
             document_id = _id(record, where)
             if document_id in seen:
                 raise EvaluationError(f"{where}: the _id {document_id!r} stands twice; ids must be unique")
@@ -70,7 +70,7 @@ def read_beir(folder: Path, *, split: str = "test", queries: str = "queries.json
         raise EvaluationError(f"no folder {folder}; {_SHAPE}")
     qrels = _read_qrels(folder / "qrels" / f"{split}.tsv")
     asked: dict[str, str] = {}
-    for where, record in _records(folder / queries):
+    for where, record in records(folder / queries):
         query_id = _id(record, where)
         if query_id in asked:
             raise EvaluationError(f"{where}: the _id {query_id!r} stands twice; ids must be unique")
@@ -135,7 +135,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise EvaluationError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The JSON objects of a file, each with the file and line where it stands. Raises EvaluationError."""
     for number, line in _lines(path):
         where = f"{path}:{number}"
         try:

@@ -20,7 +20,7 @@ import numpy as np
 
 from rag.embed import DEFAULT_MODEL, SentenceTransformerEmbedder
 from rag.embed.engines import cpu_flags, precisions
-from rag.embed.folder import open_folder
+from rag.embed.locate import open_model
 from rag.types import Vectors
 
 SCIFACT = Path(__file__).resolve().parents[2] / "shared" / "data" / "scifact"
@@ -38,7 +38,7 @@ def langchain_way(model: str) -> Embed:
     """What LangChain's HuggingFaceEmbeddings does: SentenceTransformer.encode with its defaults."""
     from sentence_transformers import SentenceTransformer
 
-    loaded = SentenceTransformer(str(open_folder(model).path), device="cpu")
+    loaded = SentenceTransformer(str(open_model(model).path), device="cpu")
     return lambda texts: loaded.encode(list(texts), batch_size=32, normalize_embeddings=True)
 
 
@@ -88,7 +88,7 @@ def best_of(rounds: int, work: Callable[[], object]) -> float:
 
 def flops_per_token(model: str, length: float) -> float:
     """Multiplications and additions of a BERT encoder for one token of a text of ``length`` tokens."""
-    c = open_folder(model).config
+    c = open_model(model).config
     hidden, inner, layers = c["hidden_size"], c["intermediate_size"], c["num_hidden_layers"]
     return float(layers * (2 * (4 * hidden * hidden + 2 * hidden * inner) + 4 * length * hidden))
 
@@ -96,7 +96,7 @@ def flops_per_token(model: str, length: float) -> float:
 def speed(model: str, texts: Sequence[str], *, rounds: int, tried: Sequence[str]) -> None:
     ways: dict[str, Embed] = {"langchain": langchain_way(model)}
     tokens = 0.0
-    for precision in precisions(open_folder(model)):
+    for precision in precisions(open_model(model)):
         if precision in tried:
             embedder = SentenceTransformerEmbedder(model, precision=precision)
             ways[precision] = lambda some, e=embedder: e.embed(some, input_type="document")
@@ -145,7 +145,7 @@ def quality(model: str, folder: Path, *, tried: Sequence[str], langchain: bool) 
             way = langchain_way(model)
             passages, asked = way(texts), way(questions)
         else:
-            precision = next(p for p in precisions(open_folder(model)) if p == name)
+            precision = next(p for p in precisions(open_model(model)) if p == name)
             embedder = SentenceTransformerEmbedder(model, precision=precision)
             passages = embedder.embed(texts, input_type="document")
             asked = embedder.embed(questions, input_type="query")
@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument("--langchain", action="store_true", help="with --quality: embed LangChain's way too")
     chosen = parser.parse_args()
     native = bool(cpu_flags() & {"amx_bf16", "avx512_bf16"})
-    default = [p for p in precisions(open_folder(chosen.model)) if native or p != "bfloat16"]
+    default = [p for p in precisions(open_model(chosen.model)) if native or p != "bfloat16"]
     tried = chosen.precision or default
     if chosen.quality:
         for folder in chosen.quality:

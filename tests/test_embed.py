@@ -14,14 +14,14 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from rag.embed import SentenceTransformerEmbedder, choose_precision, describe, rate, tokens
-from rag.embed.folder import open_folder
+from rag.embed.locate import open_model
 from rag.embed.precision import MIN_COSINE, PROBE
 from rag.embed.queue import BatchQueue
 from rag.embed.tokens import HubTokenizer
 from rag.errors import EmbedderError, ModelNotFound
 
 ROOT = Path(__file__).resolve().parent.parent
-BUNDLED = open_folder("all-MiniLM-L6-v2").path
+BUNDLED = open_model("all-MiniLM-L6-v2").path
 
 TRICKY = [
     "",
@@ -120,7 +120,7 @@ def write(path: Path, value: object) -> None:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> HubTokenizer:
-    return HubTokenizer(BUNDLED / "tokenizer.json", max_tokens=256)
+    return HubTokenizer(open_model("all-MiniLM-L6-v2").tokenizer, max_tokens=256)
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,7 @@ def test_a_sentencepiece_like_tokenizer_is_cut_without_its_spaces(tmp_path, monk
     model = Tokenizer(models.Unigram(vocabulary, unk_id=0, byte_fallback=False))
     model.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     model.save(str(tmp_path / "tokenizer.json"))
-    ours = HubTokenizer(tmp_path / "tokenizer.json", max_tokens=64)
+    ours = HubTokenizer(lambda: Tokenizer.from_file(str(tmp_path / "tokenizer.json")), max_tokens=64)
     text = " ".join([*TRICKY[2:4], PROBE[0]] * 3)
     expected = model.encode(text, add_special_tokens=False)
     monkeypatch.setattr(tokens, "_PIECE", 10)

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from rag.embed.folder import open_folder
+from rag.embed.locate import open_model
 from rag.errors import EmbedderError, ModelNotFound
 from rag.rerank import BLOCK, CrossEncoderReranker, rerank
 from rag.types import Chunk, Hit
@@ -174,7 +174,7 @@ def tiny_cross_encoder(folder: Path, *, architecture: str = "Bert", **config) ->
     model = getattr(transformers, f"{architecture}ForSequenceClassification")(configuration)
     model.save_pretrained(folder)
     for name in ("tokenizer.json", "vocab.txt", "special_tokens_map.json"):
-        shutil.copy(open_folder("all-MiniLM-L6-v2").path / name, folder / name)
+        shutil.copy(open_model("all-MiniLM-L6-v2").path / name, folder / name)
     write(
         folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]"}
     )
@@ -224,7 +224,7 @@ def test_folder_that_is_no_model_is_refused_by_name(tmp_path):
 
 def test_an_embedding_model_is_refused_as_a_reranker():
     with pytest.raises(ModelNotFound, match="architecture is BertModel"):
-        CrossEncoderReranker(str(open_folder("all-MiniLM-L6-v2").path))
+        CrossEncoderReranker(str(open_model("all-MiniLM-L6-v2").path))
 
 
 def test_pickled_weights_are_refused_wherever_they_lie(tmp_path):

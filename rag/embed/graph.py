@@ -1,4 +1,4 @@
-"""A BERT encoder written out as an ONNX graph, straight from its safetensors: float32 or int8.
+"""A BERT encoder written out as an ONNX graph, straight from its tensors: float32 or int8.
 
 Why by hand: exported graphs carry padding masks, shape arithmetic and separate operators that cost a
 fifth of the time; and here the int8 arithmetic can be chosen so that a text's vector does not depend
@@ -12,17 +12,12 @@ residuals, GELU and pooling stay in float32.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from rag.embed.folder import ModelFolder
-
-Array = npt.NDArray[np.float32]
+from rag.embed.model import Model, Weights
 
 _MICROSOFT = "com.microsoft"
 _GELU = {"gelu": "BiasGelu", "gelu_new": "FastGelu", "gelu_pytorch_tanh": "FastGelu"}
@@ -35,11 +30,11 @@ _GELU_ZERO, _GELU_FLOOR = 22, 1.8
 from at least 1.8, -0.17 is -0.17 / 1.8 * 233 = -22 steps and nothing is clipped."""
 
 
-def can_run(folder: ModelFolder) -> bool:
+def can_run(model: Model) -> bool:
     """Whether this module can write the model's graph: a BERT-shaped encoder with mean or CLS pooling."""
-    config = folder.config
+    config = model.config
     return (
-        folder.pooling != "other"
+        model.pooling != "other"
         and config.get("model_type") in _MODEL_TYPES
         and config.get("position_embedding_type", "absolute") == "absolute"
         and config.get("hidden_act") in _GELU
@@ -47,53 +42,22 @@ def can_run(folder: ModelFolder) -> bool:
     )
 
 
-class Weights(Mapping[str, Array]):
-    """The tensors of a safetensors file under BERT's own names, read from disk on use (memory map)."""
-
-    def __init__(self, path: Path) -> None:
-        self._bytes = np.memmap(path, dtype=np.uint8, mode="r")
-        size = int(self._bytes[:8].view("<u8")[0])
-        header = json.loads(self._bytes[8 : 8 + size].tobytes())
-        header.pop("__metadata__", None)
-        anchor = "embeddings.word_embeddings.weight"
-        prefix = next(name for name in header if name.endswith(anchor)).removesuffix(anchor)
-        self._tensors = {n.removeprefix(prefix): t for n, t in header.items() if n.startswith(prefix)}
-        self._start = 8 + size
-
-    def __getitem__(self, name: str) -> Array:
-        tensor = self._tensors[name]
-        begin, end = tensor["data_offsets"]
-        raw = self._bytes[self._start + begin : self._start + end]
-        array: npt.NDArray[Any]
-        if tensor["dtype"] == "BF16":
-            array = (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
-        else:
-            array = raw.view({"F32": "<f4", "F16": "<f2", "F64": "<f8"}[tensor["dtype"]])
-        return array.reshape(tensor["shape"]).astype(np.float32, copy=False)
-
-    def __iter__(self) -> Any:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
-
-
-def encoder(folder: ModelFolder, weights: Weights, precision: Literal["float32", "int8"]) -> bytes:
-    """A serialised ONNX model: sums of embeddings (texts, tokens, hidden) to pooled rows (texts, hidden).
+def encoder(model: Model, weights: Weights, precision: Literal["float32", "int8"]) -> bytes:
+    """A serialised ONNX graph: sums of embeddings (texts, tokens, hidden) to pooled rows (texts, hidden).
 
     All texts of a batch have the same number of tokens: there is no mask and no padding.
     """
-    return _Writer(folder, weights, quantised=precision == "int8").write()
+    return _Writer(model, weights, quantised=precision == "int8").write()
 
 
 class _Writer:
-    def __init__(self, folder: ModelFolder, weights: Weights, *, quantised: bool) -> None:
-        self._config, self._pooling = folder.config, folder.pooling
+    def __init__(self, model: Model, weights: Weights, *, quantised: bool) -> None:
+        self._config, self._pooling = model.config, model.pooling
         self._weights, self._quantised = weights, quantised
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._names: set[str] = set()
-        self._eps = float(folder.config["layer_norm_eps"])
+        self._eps = float(model.config["layer_norm_eps"])
         self._constant("last_axis", np.array([-1], dtype=np.int64))
         self._constant("token_axis", np.array([1], dtype=np.int64))
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from rag.embed.embedder import SentenceTransformerEmbedder
 from rag.embed.engines import cpu_flags, precisions
-from rag.embed.folder import DEFAULT_MODEL, Precision, open_folder
+from rag.embed.locate import DEFAULT_MODEL, open_model
+from rag.embed.model import Precision
 from rag.protocols import Embedder
 
 MIN_COSINE = {"float32": 1.0 - 1e-4, "bfloat16": 0.999, "int8": 0.99}
@@ -66,7 +67,7 @@ def choose_precision(model: str = DEFAULT_MODEL, *, seconds: float = 0.3, rounds
     and store it. Raises ModelNotFound, EmbedderError.
     """
     native = bool(cpu_flags() & {"amx_bf16", "avx512_bf16"})
-    tried = [p for p in precisions(open_folder(model)) if p != "bfloat16" or native]
+    tried = [p for p in precisions(open_model(model)) if p != "bfloat16" or native]
     embedders = {precision: SentenceTransformerEmbedder(model, precision=precision) for precision in tried}
     vectors = {p: embedder.embed(PROBE, input_type="document") for p, embedder in embedders.items()}
     reference = vectors[tried[0]]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,23 +26,17 @@ _PROBE = "Where do tokens end? En la señal 42 no se ve nada"
 
 
 class HubTokenizer:
-    """Reads a ``tokenizer.json``. Truncation and padding baked into the file are switched off.
+    """A model's tokenizer, built by ``load`` when it is first used. Truncation and padding are switched off.
 
     Counts as the model counts: ``offsets`` gives the character span of every token, special tokens
     left out. A lone surrogate counts as U+FFFD.
     """
 
-    def __init__(self, path: Path, *, max_tokens: int) -> None:
-        from tokenizers import Tokenizer
-
-        self._whole: RustTokenizer = Tokenizer.from_file(str(path))
-        self._whole.no_truncation()
-        self._whole.no_padding()
-        self._cut: RustTokenizer = Tokenizer.from_file(str(path))
-        self._cut.no_padding()
-        self._cut.enable_truncation(max_tokens)
+    def __init__(self, load: Callable[[], RustTokenizer], *, max_tokens: int) -> None:
+        self._load = load
         self._max_tokens = max_tokens
-        self._skip = self._space_belongs_to()
+        self._rust: RustTokenizer | None = None
+        self._loading = threading.Lock()
 
     def offsets(self, text: str) -> Offsets:
         """Shape (tokens, 2), int32: where each token starts and ends in ``text``, without truncation."""
@@ -55,8 +50,23 @@ class HubTokenizer:
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """What the model reads of each text: ids with special tokens, at most ``max_tokens`` of them."""
-        heads = [self._head(clean(text)) for text in texts]
-        return [encoding.ids for encoding in self._cut.encode_batch_fast(heads)]
+        whole = self._whole
+        room = self._max_tokens - whole.num_special_tokens_to_add(is_pair=False)
+        encodings = whole.encode_batch_fast(
+            [self._head(clean(text)) for text in texts], add_special_tokens=False
+        )
+        for encoding in encodings:
+            encoding.truncate(room)
+        return [whole.post_process(encoding).ids for encoding in encodings]
+
+    @property
+    def _whole(self) -> RustTokenizer:
+        with self._loading:
+            if self._rust is None:
+                self._rust = self._load()
+                self._rust.no_truncation()
+                self._rust.no_padding()
+            return self._rust
 
     def _head(self, text: str) -> str:
         """A start of ``text`` that holds all the tokens the model will read of it."""
@@ -71,14 +81,15 @@ class HubTokenizer:
 
     def _pieces(self, text: str) -> Iterator[tuple[int, str]]:
         start = 0
-        while len(text) - start > _PIECE and self._skip is not None:
+        while len(text) - start > _PIECE and (skip := self._space_belongs_to) is not None:
             place = _SAFE.search(text, start + _PIECE)
             if place is None:
                 break
             yield start, text[start : place.start()]
-            start = place.start() + self._skip
+            start = place.start() + skip
         yield start, text[start:]
 
+    @cached_property
     def _space_belongs_to(self) -> int | None:
         """How many characters to leave out at a cut, tried on this very tokenizer.
 

@@ -29,7 +29,6 @@ from rag import prompts
 from rag.answer import Event, Pipeline, Rendered
 from rag.embed import SentenceTransformerEmbedder
 from rag.errors import NotFound, UnknownDocument
-from rag.language import detect
 from rag.protocols import NO_WHERE, ChatModel, Collection, Item, RemoveItem, Space, Where
 from rag.retrieve import Mode, Retriever
 from rag.types import Chunk, Document, Hit
@@ -154,13 +153,7 @@ class Services:
         self, documents: Sequence[Document], *, collection: str | None = None, wait: float = 30.0
     ) -> IngestReport:
         """Take in documents that need no parsing. Their language is told where they do not say it."""
-        told = [
-            replace(document, metadata={"language": language, **document.metadata})
-            if (language := detect(document.text))
-            else document
-            for document in documents
-        ]
-        return self.take_in([texts_source(told)], collection=collection, wait=wait)
+        return self.take_in([texts_source(documents)], collection=collection, wait=wait)
 
     def ingest_files(
         self, files: Sequence[tuple[str, bytes]], *, collection: str | None = None, wait: float = 30.0

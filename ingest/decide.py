@@ -7,11 +7,12 @@ document by its digest, a text by its hash and the embedder's fingerprint.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeAlias
 
 from rag.errors import ReasonCode, SourceError
+from rag.language import detect
 from rag.protocols import (
     Item,
     Ledger,
@@ -222,7 +223,8 @@ def needs_move(ledger: Ledger, space: Space) -> bool:
 
 
 def texts_source(documents: Iterable[Document], *, parser: str = "text") -> Source:
-    """Documents that need no parsing, each an item of its own: what an application sends.
+    """Documents that need no parsing, each an item of its own: what an application sends. Their language
+    is told where they do not say it.
 
     >>> source = texts_source([Document("faq-1", "We open at nine.")])
     >>> [entry.item.uri for entry in source.entries()]
@@ -250,4 +252,6 @@ class _Texts:
 def _as_it_is(document: Document) -> Iterator[Document]:
     if not document.text.strip():
         raise SourceError("empty", "the text is empty")
+    if not document.metadata.get("language") and (language := detect(document.text)):
+        document = replace(document, metadata={**document.metadata, "language": language})
     yield document

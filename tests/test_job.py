@@ -10,7 +10,7 @@ import pytest
 
 from indexes.catalogue import Catalogue
 from ingest import job
-from ingest.decide import Entry, Failure, Source
+from ingest.decide import Entry, Failure, Source, texts_source
 from rag.errors import EmbedderMismatch, SourceError
 from rag.protocols import Item, Space
 from rag.testing import HashEmbedder
@@ -308,6 +308,22 @@ def test_document_of_many_texts_appears_whole_although_its_vectors_are_kept_ahea
     assert counts.texts_embedded == many
     assert seen <= {0, many}
     assert len(desk.catalogue.chunks("kb", "mem://docs/big.md")) == many
+
+
+def test_text_that_does_not_say_its_language_is_told_it_so_that_its_words_are_stemmed():
+    spanish = "La soberanía nacional reside en el pueblo español, del que emanan los poderes."
+    documents = [
+        Document("a", spanish, metadata={"tags": "law"}),
+        Document("b", spanish, metadata={"language": "gl"}),
+        Document("c", "x = f(y)"),
+    ]
+    entries = list(texts_source(documents).entries())
+    read = [document for entry in entries if isinstance(entry, Entry) for document in entry.parse()]
+    assert [document.metadata for document in read] == [
+        {"tags": "law", "language": "es"},
+        {"language": "gl"},
+        {},
+    ]
 
 
 def test_plan_promises_what_the_ingest_does_over_random_edits(desk: Desk):

@@ -19,9 +19,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from indexes.delta import Delta, weighed
+from indexes.delta import Delta
 from indexes.exact import best, scan
 from indexes.generation import Generation, GenerationStore
+from indexes.lexical import ask
 from indexes.rows import CHUNK, SPACE, chunk_of, json_of, space_of
 from rag.errors import EmbedderMismatch, IndexDamaged, InvalidQuery, UnknownCollection
 from rag.protocols import Space, Where
@@ -237,13 +238,11 @@ class SqliteCollection:
         allowed = self._views.allowed(view, where)
         newest = view.delta.texts(view.db, commit=view.commit)
         indexes = newest if view.generation is None else (*newest, view.generation.lexical)
+        question = ask(text, indexes)
         judged = allowed is not None
-        legs: list[Leg] = []
-        for place, index in enumerate(newest):
-            others = (*indexes[:place], *indexes[place + 1 :])
-            legs.append((partial(weighed, index, others, text, allowed=allowed), judged))
+        legs: list[Leg] = [(partial(index.search, question, allowed=allowed), judged) for index in newest]
         if view.generation is not None:
-            search = partial(view.generation.lexical.search, text, allowed=allowed)
+            search = partial(view.generation.lexical.search, question, allowed=allowed)
             legs.append((search, judged or view.whole))
         return _best_live(view, legs, k=k)
 

@@ -6,23 +6,20 @@ deleted meanwhile stay in it, as they stay in a generation: what is alive is jud
 
 from __future__ import annotations
 
-import math
 import sqlite3
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from indexes.generation import lexical_rows, vector_batches
-from indexes.lexical import SPARE, LexicalIndex
+from indexes.lexical import LexicalIndex, LexicalRow
 from rag.types import Keys, Vectors
 
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    rows: list[tuple[int, str, str]]
+    rows: list[LexicalRow]
     index: LexicalIndex
 
 
@@ -77,37 +74,7 @@ class Delta:
         self._count = count
 
 
-def weighed(
-    index: LexicalIndex, others: Sequence[LexicalIndex], text: str, *, k: int, allowed: Keys | None
-) -> tuple[Keys, npt.NDArray[np.float32]]:
-    """:meth:`LexicalIndex.search`, each word weighing what it weighs in ``index`` and ``others`` together.
-
-    BM25 weighs a word by its rarity among the texts of one index. In an index of a few new texts every
-    word they hold is common, so that what is newest would rank last beside a large old index.
-    """
-    import tantivy
-
-    k = min(k, index.count)
-    searcher, schema = index._searcher, index._schema
-    total = index.count + sum(other.count for other in others)
-    query = []
-    for term in index._terms(text):
-        if own := searcher.doc_freq("terms", term):
-            among_all = own + sum(other._searcher.doc_freq("terms", term) for other in others)
-            weight = _rarity(among_all, total) / _rarity(own, index.count)
-            one = tantivy.Query.term_query(schema, "terms", term, "freq")
-            query.append((tantivy.Occur.Should, tantivy.Query.boost_query(one, weight)))
-    if not query or not k:
-        return np.empty(0, np.int64), np.empty(0, np.float32)
-    return index._best(tantivy.Query.boolean_query(query), k=k, limit=k + SPARE, allowed=allowed)
-
-
-def _rarity(texts: int, of: int) -> float:
-    """BM25's inverse document frequency, as tantivy and Lucene compute it."""
-    return math.log(1 + (of - texts + 0.5) / (texts + 0.5))
-
-
-def _with(segments: tuple[_Segment, ...], rows: list[tuple[int, str, str]]) -> tuple[_Segment, ...]:
+def _with(segments: tuple[_Segment, ...], rows: list[LexicalRow]) -> tuple[_Segment, ...]:
     """One more segment; those not twice as large as what follows are merged with it, so that n rows
     that come one by one are indexed about log n times and lie in about log n segments."""
     kept = list(segments)

@@ -20,7 +20,7 @@ import numpy as np
 
 from indexes.exact import ExactIndex, VectorIndex, similarities
 from indexes.faiss import FaissIndex
-from indexes.lexical import LexicalIndex
+from indexes.lexical import LexicalIndex, LexicalRow
 from indexes.manifest import sync, sync_folder, verify, write_manifest
 from indexes.rows import SPACE, space_of
 from indexes.store import Store, transaction
@@ -44,8 +44,7 @@ the newest chunks are searched from memory."""
 
 ROW = "SELECT id, space_id, folder, kind, count, high_key, manifest_sha256, created_at FROM generations"
 LEXICAL_ROW = (
-    "SELECT c.key, CASE c.breadcrumb WHEN '' THEN c.text ELSE c.breadcrumb || char(10) || c.text END, "
-    "coalesce(json_extract(d.metadata, '$.language'), '') "
+    "SELECT c.key, c.breadcrumb, c.text, coalesce(json_extract(d.metadata, '$.language'), '') "
     "FROM chunks c JOIN documents d ON d.key = c.document_key"
 )
 
@@ -232,8 +231,8 @@ def open_generation(folder: Path, info: GenerationInfo) -> Generation:
     return found
 
 
-def lexical_rows(db: sqlite3.Connection, space_id: int, *, after: int) -> Iterator[tuple[int, str, str]]:
-    """(key, embedded text, language) of the chunks of a space past a key, by key."""
+def lexical_rows(db: sqlite3.Connection, space_id: int, *, after: int) -> Iterator[LexicalRow]:
+    """(key, headings, text, language) of the chunks of a space past a key, by key."""
     return db.execute(LEXICAL_ROW + " WHERE c.space_id = ? AND c.key > ? ORDER BY c.key", (space_id, after))
 
 

@@ -4,47 +4,114 @@ One field holds the terms of every text (:mod:`indexes.terms`: stemmed in the te
 marked with it). A field for each language would look simpler, but tantivy's mean length of a field
 counts all documents, which makes every text of a small language look long.
 
+A word weighs the same in whatever language and index it stands: :func:`ask` counts its texts in all of
+them together. By themselves the few texts of a rare language, or of an index of what is new, would make
+every word of theirs look rare or common: with 1.5 % of the texts in doubt about their language, nDCG@10
+on 1,216 passages of contracts fell from 0.387 to 0.214.
+
 tantivy's BM25 has k1 = 1.2 and b = 0.75, fixed. User text never reaches tantivy's query parser.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from indexes.terms import STEMMED, query_terms, text_terms
+from indexes.terms import STEMMED, query_words, text_terms
 from rag.errors import IndexDamaged, StorageError
 from rag.types import Keys
 
-__all__ = ["LexicalIndex"]
+__all__ = ["LexicalIndex", "LexicalRow", "Question", "ask"]
+
+LexicalRow: TypeAlias = tuple[int, str, str, str]
+"""Key, title (with the headings that stand over the text; "" for none), text, language ("" if unknown)."""
 
 Scores = npt.NDArray[np.float32]
 
-_FORMAT = 1
+_FORMAT = 2
 _ABOUT = "lexical.json"
 _HEAP = 64_000_000  # bytes; past it tantivy starts another segment, which costs a search little
 _SMALL_HEAP = 15_000_000  # the least that tantivy accepts
 _MAX_QUERY_CHARACTERS = 20_000
-_MAX_QUERY_TERMS = 256
-SPARE = 64
+_MAX_QUERY_WORDS = 256
+_SPARE = 64
 """Results asked for beyond k: dozens may tie with the last of them, and a second search costs more."""
+
+_TITLE_WEIGHT = 5
+"""How often a word of the title counts (BM25F, Robertson et al. 2004, without a length of its own). With
+1, 3, 5 and 9, nDCG@10 is .675 .674 .678 .675 on scifact, .941 .945 .946 .952 on clapnq, .388 .508 .548 .574
+and (whole contracts) .781 .858 .883 .902 on legalbench, whose questions name the document, .724 .735 .742
+.740 on 2wiki, .873 .871 .872 .872 and (whole articles) .979 .980 .979 .980 on xquad-es."""
+
+_K1 = 1.2  # tantivy's
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to look up, and what it weighs. Made by :func:`ask`, for the indexes that it was told of."""
+
+    rarity: Mapping[str, float]
+    """Each term with its word's inverse document frequency. Terms that no text holds are left out."""
+
+    bound: float
+    """What a text would score at most: one that held nothing but the question's words, again and again.
+
+    Words that no text holds count as the rarest. So ``score / bound`` says how much of a question a
+    text answers by its words, and compares between questions. Best score over 300 questions each on
+    xquad-es: Spanish ones 0.39 (median; 5 of 100 below 0.22), English ones on the Spanish text 0.09 (5 of
+    100 above 0.22), those of other sets 0.06. It tells Spanish from English ones in 98.8 of 100 pairs, the
+    score alone in 87.0.
+    """
+
+
+def ask(text: str, indexes: Sequence[LexicalIndex]) -> Question:
+    """Weigh the words of ``text`` by their rarity in all the indexes together, as if they were one.
+
+    Of a long text the rarest 256 words that are known at all are looked up.
+
+    >>> index = LexicalIndex.in_memory([(7, "", "the tiger sleeps", "en"), (9, "", "the tigers eat", "en")])
+    >>> question = ask("sleeping tigers from Mars", [index])
+    >>> list(question.rarity)
+    ['en:sleep', 'en:tiger']
+    """
+    languages = sorted({language for index in indexes for language in index.languages})
+    total = sum(index.count for index in indexes)
+    bound = 0.0
+    known: list[tuple[float, tuple[str, ...]]] = []
+    for terms in query_words(text[:_MAX_QUERY_CHARACTERS], languages):
+        texts = sum(index.texts_with(term) for index in indexes for term in terms)
+        rarity = _rarity(texts, total)
+        bound += rarity * (_K1 + 1)
+        if texts:
+            known.append((rarity, terms))
+    if len(known) > _MAX_QUERY_WORDS:
+        known = sorted(known, key=lambda word: -word[0])[:_MAX_QUERY_WORDS]
+    weights: dict[str, float] = {}
+    for rarity, terms in known:
+        for term in terms:  # of two words with one stem the commoner reading counts
+            weights[term] = min(rarity, weights.get(term, rarity))
+    return Question(weights, bound)
 
 
 class LexicalIndex:
     """An immutable set of texts under keys, searched by BM25.
 
     >>> import numpy as np
-    >>> index = LexicalIndex.in_memory([(7, "La Constitución española", "es"), (9, "The constitution", "en")])
-    >>> index.search("constitucion", k=5)[0].tolist()
+    >>> index = LexicalIndex.in_memory(
+    ...     [(7, "", "La Constitución española", "es"), (9, "History", "The constitution", "en")]
+    ... )
+    >>> index.search(ask("constitucion", [index]), k=5)[0].tolist()
     [7]
-    >>> index.search("constitution", k=5, allowed=np.array([7]))[0].tolist()
+    >>> index.search(ask("constitution", [index]), k=5, allowed=np.array([7]))[0].tolist()
     []
     """
 
@@ -54,12 +121,12 @@ class LexicalIndex:
         index.reload()
         self._schema = index.schema
         self._searcher = index.searcher()
-        self._languages = tuple(sorted(languages))
+        self.languages = tuple(sorted(languages))
         self._name = name
 
     @classmethod
-    def build(cls, folder: Path, rows: Iterable[tuple[int, str, str]]) -> None:
-        """Write an index of (key, text, language code or "") rows to ``folder``, which must not hold one.
+    def build(cls, folder: Path, rows: Iterable[LexicalRow]) -> None:
+        """Write an index of the rows to ``folder``, which must not hold one.
 
         Keys are distinct. The folder never changes afterwards. Raises StorageError.
         """
@@ -95,7 +162,7 @@ class LexicalIndex:
             return cls(tantivy.Index.open(str(folder)), languages=about["languages"], name=str(folder))
 
     @classmethod
-    def in_memory(cls, rows: Iterable[tuple[int, str, str]]) -> LexicalIndex:
+    def in_memory(cls, rows: Iterable[LexicalRow]) -> LexicalIndex:
         """The same, without files: for what is newer than the newest generation."""
         import tantivy
 
@@ -107,24 +174,34 @@ class LexicalIndex:
         """How many texts it holds."""
         return int(self._searcher.num_docs)
 
-    def search(self, text: str, *, k: int, allowed: Keys | None = None) -> tuple[Keys, Scores]:
-        """The k best texts that share a word with ``text``: keys and BM25 scores, best first.
+    def texts_with(self, term: str) -> int:
+        """How many texts hold a term."""
+        with _damage(self._name):
+            return int(self._searcher.doc_freq("terms", term))
+
+    def search(self, question: Question, *, k: int, allowed: Keys | None = None) -> tuple[Keys, Scores]:
+        """The k best texts that hold a word of the question: keys and BM25 scores, best first.
 
         Equal scores stand in the order of their keys. ``allowed`` leaves other keys out before k are
-        taken. Of a long query the rarest 256 terms count. Fewer than k, or none, when no more match.
+        taken. Fewer than k, or none, when no more match.
         """
         import tantivy
 
         k = min(k, self.count)
-        terms = self._terms(text)
-        if k <= 0 or not terms or (allowed is not None and not len(allowed)):
-            return np.empty(0, np.int64), np.empty(0, np.float32)
+        if k <= 0 or (allowed is not None and not len(allowed)):
+            return _empty()
         with _damage(self._name):
-            one = tantivy.Query.term_query
-            query = tantivy.Query.boolean_query(
-                [(tantivy.Occur.Should, one(self._schema, "terms", term, "freq")) for term in terms]
-            )
-            limit = k + SPARE
+            parts = []
+            for term, rarity in question.rarity.items():
+                if texts := self._searcher.doc_freq("terms", term):
+                    part = tantivy.Query.term_query(self._schema, "terms", term, "freq")
+                    if (weight := rarity / _rarity(texts, self.count)) != 1.0:  # tantivy counts its own texts
+                        part = tantivy.Query.boost_query(part, weight)
+                    parts.append((tantivy.Occur.Should, part))
+            if not parts:
+                return _empty()
+            query = tantivy.Query.boolean_query(parts)
+            limit = k + _SPARE
             if allowed is not None:
                 # Two exact ways: so many more results that k of them are likely to be allowed, or a set
                 # of the allowed keys, which costs about as much for one key as eight more results.
@@ -133,7 +210,7 @@ class LexicalIndex:
                     among = tantivy.Query.term_set_query(self._schema, "key", allowed.tolist())
                     both = [query, tantivy.Query.const_score_query(among, 0.0)]
                     query = tantivy.Query.boolean_query([(tantivy.Occur.Must, part) for part in both])
-                    limit, allowed = k + SPARE, None
+                    limit, allowed = k + _SPARE, None
             return self._best(query, k=k, limit=limit, allowed=allowed)
 
     def _best(self, query: Any, *, k: int, limit: int, allowed: Keys | None) -> tuple[Keys, Scores]:
@@ -152,12 +229,14 @@ class LexicalIndex:
                 return keys[order], scores[order]
             limit *= 4
 
-    def _terms(self, text: str) -> list[str]:
-        terms = query_terms(text[:_MAX_QUERY_CHARACTERS], self._languages)
-        if len(terms) > _MAX_QUERY_TERMS:
-            rarity = {term: self._searcher.doc_freq("terms", term) for term in terms}
-            terms = sorted((term for term in terms if rarity[term]), key=rarity.__getitem__)
-        return terms[:_MAX_QUERY_TERMS]
+
+def _empty() -> tuple[Keys, Scores]:
+    return np.empty(0, np.int64), np.empty(0, np.float32)
+
+
+def _rarity(texts: int, of: int) -> float:
+    """BM25's inverse document frequency, as tantivy and Lucene compute it."""
+    return math.log(1 + (of - texts + 0.5) / (texts + 0.5))
 
 
 def _schema() -> Any:
@@ -170,18 +249,19 @@ def _schema() -> Any:
     return builder.build()
 
 
-def _write(index: Any, rows: Iterable[tuple[int, str, str]], *, heap: int) -> list[str]:
+def _write(index: Any, rows: Iterable[LexicalRow], *, heap: int) -> list[str]:
     """Write the rows, one writer, one commit; the languages met."""
     import tantivy
 
     languages = set()
     writer = index.writer(heap, 1)
-    for key, text, code in rows:
+    for key, title, text, code in rows:
         language = code if code in STEMMED else ""
         languages.add(language)
         document = tantivy.Document()
         document.add_integer("key", key)
-        document.add_text("terms", text_terms(text, language))
+        heading = text_terms(title, language)
+        document.add_text("terms", " ".join([heading] * _TITLE_WEIGHT + [text_terms(text, language)]))
         writer.add_document(document)
     writer.commit()
     writer.wait_merging_threads()

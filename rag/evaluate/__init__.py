@@ -1,19 +1,28 @@
-"""How good a ranking is, by people's judgements: sets, runs, measures.
+"""How good a ranking is, by people's judgements: sets, runs, measures, comparisons.
 
 Everything here takes callables and values; it knows nothing of indexes.
 """
 
+from rag.evaluate.compare import Comparison, Verdict, compare
 from rag.evaluate.judged import JudgedSet, Qrels, read_beir
 from rag.evaluate.measure import MEASURES, Row, Run, document_scores, evaluate, measured
+from rag.evaluate.paired import bootstrap, holm, mcnemar, sign_flip
 
 __all__ = [
     "MEASURES",
+    "Comparison",
     "JudgedSet",
     "Qrels",
     "Row",
     "Run",
+    "Verdict",
+    "bootstrap",
+    "compare",
     "document_scores",
     "evaluate",
+    "holm",
+    "mcnemar",
     "measured",
     "read_beir",
+    "sign_flip",
 ]

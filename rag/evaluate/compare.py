@@ -1,0 +1,261 @@
+"""Is one run better than another? A verdict over paired questions, which may be "cannot tell".
+
+Runs are compared question by question, because questions differ far more than systems do; the tests are
+in ``rag.evaluate.paired``. Questions that hang together (asked of one document, say) form a cluster:
+clusters are flipped and drawn whole, for they are what there is of independent evidence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from rag.errors import EvaluationError
+from rag.evaluate.paired import DRAWS, bootstrap, holm, mcnemar, sign_flip, student
+
+Verdict: TypeAlias = Literal["better", "worse", "equivalent", "cannot tell"]
+Values: TypeAlias = Mapping[str, float]
+"""Query id -> what a measure gave for it; a ``Row.by_query`` holds one of these a measure."""
+Clusters: TypeAlias = Mapping[str, str]
+"""Query id -> the cluster it belongs to."""
+
+POWER = 0.8
+"""The chance of seeing a difference that is called detectable: the field's convention (Cohen 1988)."""
+_JOINED = {"better": "than", "worse": "than", "equivalent": "to"}
+
+_Floats: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A candidate against the baseline, on the ``queries`` that both answered, in one measure.
+
+    ``difference`` is the candidate's mean minus the baseline's, between ``low`` and ``high`` with the
+    confidence asked for. ``p`` is of this pair alone, ``p_holm`` corrected for all that were compared
+    together; the verdict rests on it. ``left_out`` queries have a value from one of the two only.
+    ``detectable`` is the true difference that this many queries show with a chance of 80 %, infinite
+    where they cannot show any. ``more_queries`` is about how many more a verdict would take; None where
+    there is one, or where no number is foreseen: two runs that look alike, and no margin declared.
+    """
+
+    baseline: str
+    candidate: str
+    measure: str
+    baseline_mean: float
+    candidate_mean: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    test: Literal["sign flip", "McNemar"]
+    verdict: Verdict
+    margin: float
+    detectable: float
+    queries: int
+    clusters: int
+    left_out: int
+    more_queries: int | None
+
+    @property
+    def sentence(self) -> str:
+        """The verdict for people, with what it rests on.
+
+        >>> values = {"a": {"RR@10": {f"q{n}": n % 2 / 4 for n in range(8)}}}
+        >>> [one] = compare(values | {"b": values["a"]}, baseline="a", measures=["RR@10"])
+        >>> one.sentence
+        'b is equivalent to a in RR@10: +0.0000 [+0.0000, +0.0000], p = 1.0000, detectable from 0.0000 on'
+        """
+        verdict = (
+            f"cannot tell {self.candidate} from {self.baseline}"
+            if self.verdict == "cannot tell"
+            else f"{self.candidate} is {self.verdict} {_JOINED[self.verdict]} {self.baseline}"
+        )
+        needs = "" if self.more_queries is None else f": needs about {self.more_queries:,} more queries"
+        interval = f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
+        return (
+            f"{verdict} in {self.measure}{needs}: {interval}, p = {self.p_holm:.4f}, "
+            f"detectable from {self.detectable:.4f} on"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; what is infinite, for want of queries, is null."""
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        return {name: None if value in (math.inf, -math.inf) else value for name, value in plain.items()}
+
+
+def compare(
+    values: Mapping[str, Mapping[str, Values]],
+    *,
+    baseline: str,
+    measures: Sequence[str],
+    margin: float = 0.0,
+    alpha: float = 0.05,
+    clusters: Clusters | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> tuple[Comparison, ...]:
+    """Every other system against ``baseline`` in every measure, by system, then measure.
+
+    ``values`` is system -> measure -> query -> value, such as ``{row.system: row.by_query}``. Verdicts:
+
+    - *equivalent*: the whole interval lies within ``margin``, the difference that was declared, before
+      looking, not to matter. It comes first: a small difference stays small however sure it is.
+    - *better*, *worse*: the corrected p is at most ``alpha``.
+    - *cannot tell*: neither; always so with fewer clusters than any test can decide on (6 at 0.05).
+
+    Raises EvaluationError for a system or measure that is not there, or no query in common.
+
+    >>> old = {f"q{n}": 0.5 for n in range(30)}
+    >>> new = {query: value + 0.1 + int(query[1:]) % 3 / 10 for query, value in old.items()}
+    >>> [one] = compare({"old": {"AP": old}, "new": {"AP": new}}, baseline="old", measures=["AP"])
+    >>> one.verdict, round(one.difference, 3), round(one.p, 4)
+    ('better', 0.2, 0.0001)
+    """
+    if baseline not in values:
+        raise EvaluationError(f"no system {baseline!r} to compare with; there are {', '.join(values)}")
+    if not (0 < alpha < 1 and margin >= 0):
+        raise EvaluationError(f"alpha {alpha}, margin {margin}: choose 0 < alpha < 1 and a margin from 0 on")
+    pairs = [
+        _pair(values, baseline, candidate, measure, clusters or {})
+        for candidate in values
+        if candidate != baseline
+        for measure in measures
+    ]
+    ps = [pair.p(draws=draws, seed=seed) for pair in pairs]
+    return tuple(
+        _judged(pair, p, p_holm, compared=len(pairs), margin=margin, alpha=alpha, draws=draws, seed=seed)
+        for pair, p, p_holm in zip(pairs, ps, holm(ps), strict=True)
+    )
+
+
+# --- one pair -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """The values of the queries that both systems have; their differences' ``sums`` and ``sizes``."""
+
+    baseline: str
+    candidate: str
+    measure: str
+    old: _Floats
+    new: _Floats
+    sums: _Floats
+    sizes: _Floats
+    left_out: int
+
+    @property
+    def test(self) -> Literal["sign flip", "McNemar"]:
+        """McNemar's is the exact one where there are only passes and fails, and no clusters."""
+        binary = bool(np.isin(np.concatenate([self.old, self.new]), (0.0, 1.0)).all())
+        return "McNemar" if binary and len(self.sums) == len(self.old) else "sign flip"
+
+    def p(self, *, draws: int, seed: int) -> float:
+        """The two-sided p of this pair alone."""
+        if self.test == "McNemar":
+            return mcnemar(int((self.sums < 0).sum()), int((self.sums > 0).sum()))
+        return sign_flip(self.sums, draws=draws, seed=seed)
+
+    def detectable(self, alpha: float) -> float:
+        """The true mean difference that is seen at ``alpha`` with the chance POWER."""
+        if len(self.sums) < _fewest(alpha):
+            return math.inf
+        freedom = len(self.sums) - 1
+        residuals = self.sums - (self.new - self.old).mean() * self.sizes
+        error = math.sqrt(float((residuals**2).sum()) * (freedom + 1) / freedom) / len(self.old)
+        return (student(1 - alpha / 2, freedom) + student(POWER, freedom)) * error
+
+    def more_queries(self, wanted: float, *, alpha: float) -> int | None:
+        """About how many more make ``wanted`` detectable: the error falls with the root of their number."""
+        queries, detectable = len(self.old), self.detectable(alpha)
+        if math.isinf(detectable):
+            return math.ceil(queries / len(self.sums) * (_fewest(alpha) - len(self.sums)))
+        if wanted == 0:
+            return None
+        more = max(1, math.ceil(queries * ((detectable / wanted) ** 2 - 1)))
+        step: int = 10 ** max(0, len(str(more)) - 2)  # two digits: it is a forecast
+        return -(-more // step) * step
+
+
+def _pair(
+    values: Mapping[str, Mapping[str, Values]],
+    baseline: str,
+    candidate: str,
+    measure: str,
+    clusters: Clusters,
+) -> _Pair:
+    for system in (baseline, candidate):
+        if measure not in values[system]:
+            known = ", ".join(values[system])
+            raise EvaluationError(f"no measure {measure!r} of {system!r}; there are {known}")
+    one, other = values[baseline][measure], values[candidate][measure]
+    both = sorted(query for query in one if query in other)
+    if not both:
+        raise EvaluationError(f"{baseline!r} and {candidate!r} have no query in common: nothing to compare")
+    old, new = (np.array([each[query] for query in both], np.float64) for each in (one, other))
+    _, place = np.unique([clusters.get(query, query) for query in both], return_inverse=True)
+    return _Pair(
+        baseline,
+        candidate,
+        measure,
+        old,
+        new,
+        sums=np.bincount(place, weights=new - old).astype(np.float64),
+        sizes=np.bincount(place).astype(np.float64),
+        left_out=len(one) + len(other) - 2 * len(both),
+    )
+
+
+def _fewest(alpha: float) -> int:
+    """From how many clusters on the rarest outcome, all differences of one sign, is rarer than alpha."""
+    return math.ceil(1 + math.log2(1 / alpha))
+
+
+def _judged(
+    pair: _Pair,
+    p: float,
+    p_holm: float,
+    *,
+    compared: int,
+    margin: float,
+    alpha: float,
+    draws: int,
+    seed: int,
+) -> Comparison:
+    difference = float((pair.new - pair.old).mean())
+    low, high = bootstrap(pair.sums, pair.sizes, level=1 - alpha, draws=draws, seed=seed)
+    enough = len(pair.sums) >= _fewest(alpha)
+    if enough and -margin <= low and high <= margin:
+        verdict: Verdict = "equivalent"
+    elif enough and p_holm <= alpha:
+        verdict = "better" if difference > 0 else "worse"
+    else:
+        verdict = "cannot tell"
+    share = alpha / compared  # what Holm leaves to the smallest p
+    more = pair.more_queries(max(abs(difference), margin), alpha=share)
+    return Comparison(
+        baseline=pair.baseline,
+        candidate=pair.candidate,
+        measure=pair.measure,
+        baseline_mean=float(pair.old.mean()),
+        candidate_mean=float(pair.new.mean()),
+        difference=difference,
+        low=low,
+        high=high,
+        p=p,
+        p_holm=p_holm,
+        test=pair.test,
+        verdict=verdict,
+        margin=margin,
+        detectable=pair.detectable(share),
+        queries=len(pair.old),
+        clusters=len(pair.sums),
+        left_out=pair.left_out,
+        more_queries=more if verdict == "cannot tell" else None,
+    )

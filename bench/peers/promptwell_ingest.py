@@ -55,6 +55,7 @@ def main() -> None:
     overrides = {
         "data": options.folder / "data",
         "collection": "bench",
+        "embedder.model": "all-MiniLM-L6-v2",  # the peers' model
         "chunker.target_tokens": MODEL_TOKENS,  # one chunk a passage, where it fits
     }
     settings = load(start=options.folder, env={}, overrides=overrides)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag.context import Context, fit
+from rag.embed import DEFAULT_MODEL, SentenceTransformerEmbedder
 from rag.tokens import estimate_tokens
 from rag.types import Chunk, Hit
 
@@ -165,3 +166,26 @@ def test_the_budget_is_never_exceeded_and_every_hit_is_accounted_for(cuts, budge
 @pytest.mark.parametrize("text", ["", " ", "naïve 42", "日本語", "\ud800", "a\u00a0b"])
 def test_the_estimate_takes_any_text(text):
     assert estimate_tokens(text) >= len(text.split())
+
+
+ENGLISH = "The committee that had been set up in the spring did not report before the end of the year. "
+SPANISH = "La comisión que se había formado en primavera no presentó su informe antes de fin de año. "
+CODE = "for index, name in enumerate(names):\n    totals[name] += weights[index] * 0.25  # per unit\n"
+TABLE = "| Madrid | 12.5 | 2024-03-01 | yes |\n| Sevilla | 7.25 | 2024-04-11 | no |\n"
+
+
+def test_a_line_of_english_costs_less_than_the_same_letters_in_another_language():
+    nonsense = "".join("x" if letter.islower() else letter for letter in ENGLISH)
+    assert len(nonsense) == len(ENGLISH)
+    assert estimate_tokens(ENGLISH) < 0.9 * estimate_tokens(nonsense)
+    both = f"{ENGLISH.strip()}\n{SPANISH}"
+    assert estimate_tokens(both) == estimate_tokens(ENGLISH) + 1 + estimate_tokens(SPANISH)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    "text", [ENGLISH, SPANISH, CODE, TABLE, "水を沸かしてから一分待つ。", ENGLISH + SPANISH]
+)
+def test_the_estimate_is_on_the_safe_side_of_a_real_tokenizer(text):
+    counted = len(SentenceTransformerEmbedder(DEFAULT_MODEL).tokenizer.offsets(text * 6))
+    assert counted <= estimate_tokens(text * 6) <= 3.5 * counted

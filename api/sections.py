@@ -12,6 +12,7 @@ from ingest.parse.options import DEFAULTS as PARSE
 from ingest.parse.options import ParseOptions
 from ingest.sources import SourceSettings
 from rag.answer import DEFAULT_BUDGET
+from rag.embed import BUNDLED, DEFAULT_MODEL
 from rag.retrieve import MAX_K, Mode, RetrievalSettings
 
 RETRIEVAL = RetrievalSettings()
@@ -33,19 +34,18 @@ class EmbedderSection(Section):
     """What turns texts into vectors. Another model, prefix or precision: embedding anew."""
 
     model: str = Field(
-        default="all-MiniLM-L6-v2",
+        default=DEFAULT_MODEL,
         min_length=1,
-        description="A sentence-transformers model: hub name or local folder.",
+        description="; ".join(f"{name}: {bundled.good_for}" for name, bundled in BUNDLED.items())
+        + ". Or any sentence-transformers model: hub name or local folder.",
     )
     precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
         default="auto", description="auto takes the fastest that this machine computes exactly enough."
     )
     query_prefix: str = Field(
-        default="", description='Put before every question ("query: " for the E5 models).'
+        default="", description="Put before every question; empty: the model's own, if it has one."
     )
-    document_prefix: str = Field(
-        default="", description='Put before every passage ("passage: " for the E5 models).'
-    )
+    document_prefix: str = Field(default="", description="The same before every passage.")
 
 
 class ChunkerSection(Section):

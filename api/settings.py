@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from api.sections import Section, Settings
+from rag.embed import DEFAULT_MODEL
 from rag.errors import InvalidSetting
 
 __all__ = ["Settings", "default_toml", "keys", "load", "quiet_environment"]
@@ -91,8 +92,8 @@ def keys() -> list[str]:
     return sorted(found, key=lambda key: "." in key)
 
 
-def default_toml() -> str:
-    """The commented rag.toml that ``rag init`` writes: every setting with its default."""
+def default_toml(*, model: str = DEFAULT_MODEL) -> str:
+    """The commented rag.toml that ``rag init`` writes: every setting with its default, and ``model``."""
     lines = [
         "# Settings of promptwell. Every line is a default: change what you need, delete the rest.",
         "# A command's option counts before an environment variable (RAG_DATA, RAG_COLLECTION, RAG_LLM,",
@@ -107,7 +108,8 @@ def default_toml() -> str:
             about = _section(Settings.model_fields[outer])
             lines += ["", "", f"[{outer}]", *_comment((about.__doc__ if about else "") or "")]
         field = _field(key)
-        lines += ["", *_comment(field.description or ""), f"{name} = {_toml(field.default)}"]
+        value = model if key == "embedder.model" else field.default
+        lines += ["", *_comment(field.description or ""), f"{name} = {_toml(value)}"]
     return "\n".join(lines) + "\n"
 
 

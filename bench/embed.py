@@ -1,6 +1,7 @@
 """Embedding speed and fidelity on this machine, as ratios in one run.
 
-    python -m bench.embed                          speed: LangChain's way against each precision
+    python -m bench.embed                          speed: LangChain's way, for a model that it can load,
+                                                   against each precision
     python -m bench.embed --quality DIR [DIR...]   nDCG@10 of exact search over BEIR folders, and cosines
 
 Speeds are interleaved in rounds and the best round counts, so that a busy neighbour slows all alike.
@@ -20,6 +21,7 @@ import numpy as np
 
 from rag.embed import DEFAULT_MODEL, SentenceTransformerEmbedder
 from rag.embed.engines import cpu_flags, precisions
+from rag.embed.folder import ModelFolder
 from rag.embed.locate import open_model
 from rag.types import Vectors
 
@@ -94,7 +96,8 @@ def flops_per_token(model: str, length: float) -> float:
 
 
 def speed(model: str, texts: Sequence[str], *, rounds: int, tried: Sequence[str]) -> None:
-    ways: dict[str, Embed] = {"langchain": langchain_way(model)}
+    folder = isinstance(open_model(model), ModelFolder)
+    ways: dict[str, Embed] = {"langchain": langchain_way(model)} if folder else {}
     tokens = 0.0
     for precision in precisions(open_model(model)):
         if precision in tried:
@@ -115,16 +118,17 @@ def speed(model: str, texts: Sequence[str], *, rounds: int, tried: Sequence[str]
             cpu[name] = min(cpu[name], time.process_time() - start_cpu)
     flops = flops_per_token(model, tokens / len(texts)) * tokens / 1e9
     limits = machine_limits()
-    print(f"{len(texts)} texts, {tokens / len(texts):.0f} tokens each; best of {rounds} rounds")
+    first = next(iter(ways))
+    print(f"{model}: {len(texts)} texts, {tokens / len(texts):.0f} tokens each; best of {rounds} rounds")
     print("limits: " + ", ".join(f"{name} {value:.0f} GFLOP/s" for name, value in limits.items()))
     print("way         passages/s  tokens/s  x wall  CPU-ms/passage  x CPU  % of limit  min cosine")
     for name in ways:
         limit_name = name if name in limits else "float32"
-        cosine = (vectors[name] * vectors["langchain"]).sum(axis=1).min()
+        cosine = (vectors[name] * vectors[first]).sum(axis=1).min()
         print(
             f"{name:10s} {len(texts) / wall[name]:11.1f} {tokens / wall[name]:9.0f}"
-            f" {wall['langchain'] / wall[name]:7.2f} {1000 * cpu[name] / len(texts):15.1f}"
-            f" {cpu['langchain'] / cpu[name]:6.2f}"
+            f" {wall[first] / wall[name]:7.2f} {1000 * cpu[name] / len(texts):15.1f}"
+            f" {cpu[first] / cpu[name]:6.2f}"
             f" {100 * flops / wall[name] / limits[limit_name]:11.0f} {cosine:11.4f}"
         )
 

@@ -23,6 +23,7 @@ from api.cli import app
 from api.cli.common import printable
 from api.settings import default_toml, keys
 from indexes.lock import writer_lock
+from rag.embed import BUNDLED
 
 ROOT = Path(__file__).resolve().parent.parent
 KNOWLEDGE = ROOT / "examples" / "knowledge"
@@ -38,10 +39,12 @@ ESCAPE = "\x1b[31m"
 
 @pytest.fixture(autouse=True)
 def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder of its own as the working folder, and no setting but the precision: choosing takes time."""
+    """A folder of its own as the working folder, and no setting but the quickest model, in a precision
+    that need not be chosen."""
     for name in os.environ:
         if name.startswith(("RAG_", "OPENAI_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("RAG_EMBEDDER__MODEL", "all-MiniLM-L6-v2")
     monkeypatch.setenv("RAG_EMBEDDER__PRECISION", "float32")
     monkeypatch.chdir(tmp_path)
 
@@ -95,6 +98,7 @@ def knowledge(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in os.environ:
             if name.startswith("RAG_"):
                 patch.delenv(name)
+        patch.setenv("RAG_EMBEDDER__MODEL", "all-MiniLM-L6-v2")
         patch.setenv("RAG_EMBEDDER__PRECISION", "float32")
         patch.chdir(data.parent)
         rag("ingest", KNOWLEDGE, "--data", data)
@@ -232,6 +236,17 @@ def test_init_writes_a_file_whose_every_line_is_a_default_and_never_overwrites_u
     rag("init", "--force")
     assert file.read_text("utf-8") == default_toml()
     assert "mkdir" in rag("init", "nowhere", code=2).stderr
+
+
+def test_init_names_the_bundled_models_and_writes_the_chosen_one(tmp_path: Path):
+    shown = rag("init").stdout
+    assert "The embedding model is multilingual-e5-small." in shown
+    assert all(f"  {name}  " in shown and bundled.good_for in shown for name, bundled in BUNDLED.items())
+    (tmp_path / "en").mkdir()
+    shown = rag("init", "en", "--model", "all-MiniLM-L6-v2").stdout
+    assert "The embedding model is all-MiniLM-L6-v2." in shown
+    changed = set((tmp_path / "en/rag.toml").read_text().splitlines()) - set(default_toml().splitlines())
+    assert changed == {'model = "all-MiniLM-L6-v2"'}
 
 
 # --- ingest and plan -------------------------------------------------------------------------------
@@ -386,6 +401,7 @@ def test_writer_s_lock_is_told_with_its_holder_and_stops_no_search_and_no_plan(d
 @model
 @pytest.mark.slow
 def test_precision_is_measured_at_the_first_ingest_and_kept(docs: Folder, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("RAG_EMBEDDER__MODEL")
     monkeypatch.delenv("RAG_EMBEDDER__PRECISION")
     assert told("ingest", docs.path)["texts_embedded"] == 3
     [row] = told("collections", "list")

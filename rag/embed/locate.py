@@ -38,7 +38,9 @@ BUNDLED = {
         good_for="English alone, in half the time",
     ),
 }
-DEFAULT_MODEL = "all-MiniLM-L6-v2"
+DEFAULT_MODEL = "multilingual-e5-small"
+"""The vectors alone, nDCG@10, MiniLM then this one: Spanish passages 0.47, 0.85; English passages of four
+sets 0.69, 0.77; 0.67, 0.74; 0.66, 0.66; 0.49, 0.37. docs/embedding.md has the whole table."""
 
 _HUB_FILES = ["*.json", "*.txt", "*.safetensors", "*/config.json", "*/model.safetensors"]
 

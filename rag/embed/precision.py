@@ -69,6 +69,8 @@ def choose_precision(model: str = DEFAULT_MODEL, *, seconds: float = 0.3, rounds
     native = bool(cpu_flags() & {"amx_bf16", "avx512_bf16"})
     tried = [p for p in precisions(open_model(model)) if p != "bfloat16" or native]
     embedders = {precision: SentenceTransformerEmbedder(model, precision=precision) for precision in tried}
+    for embedder in embedders.values():
+        embedder.tokenizer = embedders[tried[0]].tokenizer  # a large vocabulary takes 0.3 GB: held once
     vectors = {p: embedder.embed(PROBE, input_type="document") for p, embedder in embedders.items()}
     reference = vectors[tried[0]]
     best = dict.fromkeys(tried, 0.0)

@@ -2,7 +2,8 @@
 
 A cross-encoder (Nogueira and Cho 2019, "Passage Re-ranking with BERT") reads question and passage as one
 text, which finds what two separate vectors cannot hold and costs a model run for each pair. So only a
-pool of the first stage's best is read, and only as much of it as the time allows.
+pool of the first stage's best is read, and only as much of it as the time allows. A reranker that needs no
+model of its own stands in :mod:`rag.late`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rag.embed.folder import position_offset
 from rag.embed.tokens import clean
@@ -39,39 +41,45 @@ def rerank(
     *,
     pool: int = 30,
     seconds: float = math.inf,
-    clock: Callable[[], float] = time.monotonic,
+    weight: float = 1.0,
 ) -> list[Hit]:
-    """All of ``hits`` (best first), the first ``pool`` of them in the reranker's order with its scores.
+    """All of ``hits`` (best first), the first ``pool`` of them in a better order.
 
-    They are scored from the top down in blocks of BLOCK, and no block is begun that would, at the pace so
-    far, end after ``seconds``; the first always is. Hits that were not scored, beyond the pool or for want
-    of time, follow in their old order. Their scores go on below the lowest of the reranker's, by the same
-    steps as in the first stage, so that scores fall from the first hit to the last. Equal scores keep the
-    first stage's order. Raises what the reranker raises.
+    ``weight`` is the reranker's share in that order, from 0 to 1; the rest is the first stage's. Both are
+    brought to mean 0 and deviation 1 over the hits that were scored before they are mixed, and the mixture
+    back to the first stage's mean and deviation: scores keep the first stage's scale. Hits that were not
+    scored, beyond the pool or for want of ``seconds``, follow in their old order with their old scores,
+    lowered where one would rise above the hit before it. Equal scores keep the first stage's order. Raises
+    what the reranker raises.
 
     >>> from rag.types import Chunk
     >>> class Shorter:
-    ...     def score(self, question, passages):
+    ...     def score(self, question, passages, *, seconds):
     ...         return [1 / len(passage) for passage in passages]
-    >>> hits = [Hit(Chunk(t, t, 0, len(t)), s) for t, s in [("tea pot", 9.0), ("tea", 8.5), ("pot", 8.0)]]
+    >>> hits = [Hit(Chunk(t, t, 0, len(t)), s) for t, s in [("tea pot", 0.9), ("tea", 0.7), ("pot", 0.6)]]
     >>> [(hit.chunk.text, round(hit.score, 2)) for hit in rerank("tea", hits, Shorter(), pool=2)]
-    [('tea', 0.33), ('tea pot', 0.14), ('pot', 0.14)]
+    [('tea', 0.9), ('tea pot', 0.7), ('pot', 0.6)]
     """
-    began = clock()
-    scored: list[Hit] = []
-    for start in range(0, min(pool, len(hits)), BLOCK):
-        spent = clock() - began
-        if start and spent + spent / start * BLOCK > seconds:
-            break
-        block = hits[start : min(start + BLOCK, pool)]
-        scores = reranker.score(question, [hit.chunk.embedded_text for hit in block])
-        scored += [Hit(hit.chunk, score) for hit, score in zip(block, scores, strict=True)]
-    rest = hits[len(scored) :]
-    scored.sort(key=lambda hit: -hit.score)
-    if not scored or not rest:
-        return [*scored, *rest]
-    lowest, highest = scored[-1].score, rest[0].score
-    return [*scored, *(Hit(hit.chunk, lowest + (hit.score - highest)) for hit in rest)]
+    read = hits[:pool]
+    if not read:
+        return list(hits)
+    found = reranker.score(question, [hit.chunk.embedded_text for hit in read], seconds=seconds)
+    if len(found) > len(read):
+        raise ValueError(f"the reranker gave {len(found)} scores for {len(read)} passages")
+    first = np.array([hit.score for hit in hits[: len(found)]], np.float64)
+    mixed = (1 - weight) * _standard(first) + weight * _standard(np.asarray(found, np.float64))
+    scores = first.mean() + first.std() * mixed
+    order = np.argsort(-mixed, kind="stable")
+    head = [Hit(hits[i].chunk, float(scores[i])) for i in order.tolist()]
+    lowest = head[-1].score if head else math.inf
+    return [*head, *(Hit(hit.chunk, min(hit.score, lowest)) for hit in hits[len(found) :])]
+
+
+def _standard(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Mean 0 and deviation 1; all 0 where all are alike."""
+    deviation = scores.std()
+    away: npt.NDArray[np.float64] = scores - scores.mean()
+    return away / deviation if deviation > 1e-9 else np.zeros_like(away)
 
 
 class CrossEncoderReranker:
@@ -86,21 +94,32 @@ class CrossEncoderReranker:
     weights of another kind.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.name = model
+        self._clock = clock
         self._path = _locate(model)
         self._model: Any = None
         self._turn = threading.Lock()
 
-    def score(self, question: str, passages: Sequence[str]) -> list[float]:
-        """One score a passage, between 0 and 1: the sigmoid of the model's logit.
+    def score(self, question: str, passages: Sequence[str], *, seconds: float) -> list[float]:
+        """Scores between 0 and 1 of the first passages: the sigmoid of the model's logit.
 
-        For most models this is how likely the passage answers the question; for all of them only the order
-        of the passages of one question is certain. A pair longer than the model reads is cut, the longer
-        of the two texts first. Raises EmbedderError.
+        Passages are read in blocks of BLOCK, and no block is begun that would, at the pace so far, end after
+        ``seconds``; the first always is. For most models a score is how likely the passage answers the
+        question; for all of them only the order of the passages of one question is certain. A pair longer
+        than the model reads is cut, the longer of the two texts first. Raises EmbedderError.
         """
-        if not passages:
-            return []
+        self.load()  # its time is not the question's
+        began = self._clock()
+        scores: list[float] = []
+        for start in range(0, len(passages), BLOCK):
+            spent = self._clock() - began
+            if start and spent + spent / start * BLOCK > seconds:
+                break
+            scores += self._score(question, passages[start : start + BLOCK])
+        return scores
+
+    def _score(self, question: str, passages: Sequence[str]) -> list[float]:
         with self._turn:
             model = self._loaded()
             enough = model.max_seq_length * _CHARACTERS_PER_TOKEN

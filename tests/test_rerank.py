@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from rag.embed.locate import open_model
 from rag.errors import EmbedderError, ModelNotFound
-from rag.rerank import BLOCK, CrossEncoderReranker, rerank
+from rag.rerank import CrossEncoderReranker, rerank
 from rag.types import Chunk, Hit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,20 +37,15 @@ PASSAGES = [
 
 
 class Lengths:
-    """Scores a passage by its length; keeps what it was asked, and a clock that runs while it works."""
+    """Scores a passage by its length, ``most`` of them at best; keeps what it was asked."""
 
-    def __init__(self, *, seconds_a_pair: float = 0.0) -> None:
-        self.asked: list[list[str]] = []
-        self.now = 100.0
-        self._pace = seconds_a_pair
+    def __init__(self, *, most: int = 1000) -> None:
+        self.asked: list[str] = []
+        self._most = most
 
-    def score(self, question: str, passages: Sequence[str]) -> Sequence[float]:
-        self.asked.append(list(passages))
-        self.now += self._pace * len(passages)
-        return [len(passage) / 1000 for passage in passages]
-
-    def clock(self) -> float:
-        return self.now
+    def score(self, question: str, passages: Sequence[str], *, seconds: float) -> Sequence[float]:
+        self.asked += passages
+        return [len(passage) / 1000 for passage in passages[: self._most]]
 
 
 def hits_of(lengths: Sequence[int], scores: Sequence[float] | None = None) -> list[Hit]:
@@ -67,26 +63,57 @@ def keys(hits: Sequence[Hit]) -> list[int]:
 # --- order and scores -------------------------------------------------------------------------
 
 
-def test_hits_take_the_rerankers_order_and_scores():
-    found = rerank(QUESTION, hits_of([1, 30, 20]), Lengths())
-    assert [(hit.chunk.key, hit.score) for hit in found] == [(1, 0.03), (2, 0.02), (0, 0.001)]
+def test_hits_take_the_rerankers_order_on_the_scale_of_the_first_stage():
+    first = [0.9, 0.6, 0.3]
+    found = rerank(QUESTION, hits_of([1, 30, 20], first), Lengths())
+    assert keys(found) == [1, 2, 0]
+    scores = [hit.score for hit in found]
+    assert (np.mean(scores), np.std(scores)) == pytest.approx((np.mean(first), np.std(first)))
+    assert scores[0] - scores[1] == pytest.approx((scores[1] - scores[2]) * 10 / 19)
+
+
+@pytest.mark.parametrize(
+    ("weight", "order"), [(0, [0, 1, 2]), (0.3, [0, 1, 2]), (0.5, [1, 0, 2]), (1, [1, 2, 0])]
+)
+def test_weight_is_the_rerankers_share_in_the_order(weight, order):
+    hits = hits_of([1, 9, 2], [0.9, 0.3, 0.1])
+    assert keys(rerank(QUESTION, hits, Lengths(), weight=weight)) == order
+
+
+def test_weight_0_changes_nothing():
+    hits = hits_of([1, 7, 3, 9], [0.9, 0.9, 0.5, 0.1])
+    found = rerank(QUESTION, hits, Lengths(), weight=0)
+    assert keys(found) == [0, 1, 2, 3]
+    assert [hit.score for hit in found] == pytest.approx([0.9, 0.9, 0.5, 0.1])
 
 
 def test_equal_scores_keep_the_order_of_the_first_stage():
     assert keys(rerank(QUESTION, hits_of([5, 7, 5, 7, 5]), Lengths())) == [1, 3, 0, 2, 4]
 
 
-def test_hits_beyond_the_pool_follow_below_by_the_steps_of_the_first_stage():
-    hits = hits_of([1, 3, 99, 98], [9.0, 8.0, 7.0, 4.5])
-    found = rerank(QUESTION, hits, Lengths(), pool=2)
-    assert keys(found) == [1, 0, 2, 3]
-    assert [hit.score for hit in found] == pytest.approx([0.003, 0.001, 0.001, 0.001 - 2.5])
+def test_a_first_stage_without_differences_still_takes_the_rerankers_order():
+    found = rerank(QUESTION, hits_of([1, 3, 2], [0.5, 0.5, 0.5]), Lengths(), weight=0.5)
+    assert [(hit.chunk.key, hit.score) for hit in found] == [(1, 0.5), (2, 0.5), (0, 0.5)]
 
 
-def test_reranker_reads_what_the_indexes_read():
+@pytest.mark.parametrize("few", [{"pool": 2}, {"most": 2}])
+def test_hits_that_were_not_scored_follow_in_their_order_and_never_rise(few):
+    hits = hits_of([1, 3, 99, 98], [0.9, 0.8, 0.8, 0.2])
+    reranker = Lengths(most=few.pop("most", 1000))
+    found = rerank(QUESTION, hits, reranker, **few)
+    assert [(hit.chunk.key, hit.score) for hit in found] == [
+        (1, pytest.approx(0.9)),
+        (0, pytest.approx(0.8)),
+        (2, pytest.approx(0.8)),
+        (3, 0.2),
+    ]
+
+
+def test_reranker_reads_what_the_indexes_read_of_the_pool_alone():
     reranker = Lengths()
-    rerank(QUESTION, [Hit(Chunk("d", "Boil it.", 0, 8, breadcrumb="Tea"), 1.0)], reranker)
-    assert reranker.asked == [["Tea\nBoil it."]]
+    hits = [Hit(Chunk("d", text, 0, 8, breadcrumb="Tea"), 1.0) for text in ("Boil it.", "Pour it.")]
+    rerank(QUESTION, hits, reranker, pool=1)
+    assert reranker.asked == ["Tea\nBoil it."]
 
 
 def test_no_hits_and_no_pool_ask_the_reranker_nothing():
@@ -97,57 +124,29 @@ def test_no_hits_and_no_pool_ask_the_reranker_nothing():
     assert reranker.asked == []
 
 
-def test_a_reranker_that_leaves_a_passage_out_is_not_believed():
+def test_a_reranker_that_gives_too_many_scores_is_not_believed():
     class Careless(Lengths):
-        def score(self, question: str, passages: Sequence[str]) -> Sequence[float]:
-            return super().score(question, passages)[1:]
+        def score(self, question: str, passages: Sequence[str], *, seconds: float) -> Sequence[float]:
+            return [1.0] * (len(passages) + 1)
 
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="3 scores for 2 passages"):
         rerank(QUESTION, hits_of([1, 2]), Careless())
 
 
 @given(
     lengths=st.lists(st.integers(0, 9), max_size=20),
     pool=st.integers(0, 25),
-    seconds=st.floats(0, 25),
+    most=st.integers(1, 25),
+    weight=st.floats(0, 1),
 )
-def test_every_hit_comes_once_and_scores_never_rise(lengths, pool, seconds):
-    reranker = Lengths(seconds_a_pair=1.0)
+def test_every_hit_comes_once_and_scores_never_rise(lengths, pool, most, weight):
     hits = hits_of(lengths)
-    found = rerank(QUESTION, hits, reranker, pool=pool, seconds=seconds, clock=reranker.clock)
+    found = rerank(QUESTION, hits, Lengths(most=most), pool=pool, weight=weight)
     assert sorted(keys(found)) == keys(hits)
     scores = [hit.score for hit in found]
     assert scores == sorted(scores, reverse=True)
-    scored = sum(map(len, reranker.asked))
-    assert scored <= min(pool, len(hits))
+    scored = min(pool, most, len(hits))
     assert keys(found)[scored:] == keys(hits)[scored:]
-
-
-# --- the clock --------------------------------------------------------------------------------
-
-
-def test_without_a_limit_the_whole_pool_is_scored_in_blocks_from_the_top():
-    reranker = Lengths(seconds_a_pair=1e6)
-    hits = hits_of(range(1, 31))
-    rerank(QUESTION, hits, reranker, pool=10, clock=reranker.clock)
-    assert [len(passage) for block in reranker.asked for passage in block] == list(range(1, 11))
-    assert max(map(len, reranker.asked)) == BLOCK
-
-
-@pytest.mark.parametrize("blocks", [1, 2, 5])
-def test_no_block_is_begun_that_would_end_after_the_time(blocks):
-    reranker = Lengths(seconds_a_pair=1.0)
-    seconds = blocks * BLOCK + 0.5
-    found = rerank(QUESTION, hits_of(range(1, 41)), reranker, pool=40, seconds=seconds, clock=reranker.clock)
-    assert reranker.now - 100 == blocks * BLOCK <= seconds
-    assert keys(found)[: blocks * BLOCK] == list(range(blocks * BLOCK))[::-1]
-    assert keys(found)[blocks * BLOCK :] == list(range(blocks * BLOCK, 40))
-
-
-def test_one_block_is_scored_however_short_the_time():
-    reranker = Lengths(seconds_a_pair=1.0)
-    rerank(QUESTION, hits_of(range(1, 41)), reranker, pool=40, seconds=0.0, clock=reranker.clock)
-    assert len(reranker.asked) == 1
 
 
 # --- a cross-encoder's files ------------------------------------------------------------------
@@ -256,7 +255,7 @@ def test_scores_are_those_of_each_pair_alone_in_transformers(folder):
         with torch.no_grad():
             logit = model(**{name: torch.tensor(value) for name, value in pair.items()}).logits
         expected.append(torch.sigmoid(logit.double()).item())
-    found = CrossEncoderReranker(str(folder)).score(QUESTION, PASSAGES)
+    found = CrossEncoderReranker(str(folder)).score(QUESTION, PASSAGES, seconds=math.inf)
     assert found == pytest.approx(expected, abs=1e-5)
     assert max(found) - min(found) > 0.05  # random weights tell these passages apart
 
@@ -266,7 +265,7 @@ def test_saturated_scores_still_tell_passages_apart(copy):
     tensors = load_file(copy / "model.safetensors")
     tensors["classifier.bias"] = tensors["classifier.bias"] + np.float32(20)
     save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
-    scores = CrossEncoderReranker(str(copy)).score(QUESTION, PASSAGES)
+    scores = CrossEncoderReranker(str(copy)).score(QUESTION, PASSAGES, seconds=math.inf)
     assert len(set(scores)) == len(scores)
     assert all(0.999 < score < 1 for score in scores)
 
@@ -278,19 +277,27 @@ def test_a_pair_longer_than_the_model_reads_is_cut(tmp_path, architecture, speci
         str(tiny_cross_encoder(tmp_path / "m", architecture=architecture, **special))
     )
     words = "kettle water tea noon " * 20
-    a, b, c = reranker.score(QUESTION, [words, words + "train " * 300_000, "train " + words])
+    a, b, c = reranker.score(
+        QUESTION, [words, words + "train " * 300_000, "train " + words], seconds=math.inf
+    )
     assert a == pytest.approx(b, abs=1e-6)
     assert a != pytest.approx(c, abs=1e-6)
-    assert reranker.score(words * 50, ["tea", "noon"])[0] != reranker.score(words * 50, ["tea", "noon"])[1]
+    tea, noon = reranker.score(words * 50, ["tea", "noon"], seconds=math.inf)
+    assert tea != noon
 
 
 @pytest.mark.slow
 def test_many_threads_get_what_one_thread_gets(folder):
     questions = [f"{QUESTION} {'tea ' * i}" for i in range(12)]
-    expected = [CrossEncoderReranker(str(folder)).score(question, PASSAGES) for question in questions]
+    expected = [
+        CrossEncoderReranker(str(folder)).score(question, PASSAGES, seconds=math.inf)
+        for question in questions
+    ]
     reranker = CrossEncoderReranker(str(folder))
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(lambda question: reranker.score(question, PASSAGES), questions))
+        found = list(
+            threads.map(lambda question: reranker.score(question, PASSAGES, seconds=math.inf), questions)
+        )
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -299,16 +306,24 @@ def test_a_cross_encoder_reranks_hits(folder):
     hits = [Hit(Chunk("d", text, 0, len(text), key=i), 1.0) for i, text in enumerate(PASSAGES)]
     reranker = CrossEncoderReranker(str(folder))
     found = rerank(QUESTION, hits, reranker)
-    scores = reranker.score(QUESTION, PASSAGES)
+    scores = reranker.score(QUESTION, PASSAGES, seconds=math.inf)
     assert keys(found) == sorted(range(len(PASSAGES)), key=lambda i: -scores[i])
-    assert reranker.score(QUESTION, []) == []
+    assert reranker.score(QUESTION, [], seconds=math.inf) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seconds", "scored"), [(0.0, 4), (7.4, 8), (7.5, 12), (1e9, 14)])
+def test_no_block_is_begun_that_would_end_after_the_time(folder, seconds, scored):
+    ticks = iter([100.0, 100.0, *(100.0 + 2.5 * block for block in range(1, 5))])
+    reranker = CrossEncoderReranker(str(folder), clock=lambda: next(ticks))
+    assert len(reranker.score(QUESTION, PASSAGES * 2, seconds=seconds)) == scored
 
 
 @pytest.mark.slow
 def test_a_model_that_gives_several_scores_is_refused(tmp_path):
     reranker = CrossEncoderReranker(str(tiny_cross_encoder(tmp_path / "m", num_labels=3)))
     with pytest.raises(EmbedderError, match="gives 3 scores"):
-        reranker.score(QUESTION, PASSAGES)
+        reranker.score(QUESTION, PASSAGES, seconds=math.inf)
 
 
 @pytest.mark.slow
@@ -317,7 +332,7 @@ def test_a_score_that_is_no_number_is_an_error_and_no_rank(copy):
     tensors["classifier.bias"] = tensors["classifier.bias"] * np.float32("nan")
     save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(EmbedderError, match="no number"):
-        CrossEncoderReranker(str(copy)).score(QUESTION, PASSAGES)
+        CrossEncoderReranker(str(copy)).score(QUESTION, PASSAGES, seconds=math.inf)
 
 
 @pytest.mark.slow

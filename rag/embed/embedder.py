@@ -7,10 +7,10 @@ import weakref
 from collections.abc import MutableMapping, Sequence
 from typing import Literal
 
-from rag.embed.engines import open_engine, precisions
+from rag.embed.engines import OnnxEngine, open_engine, precisions
 from rag.embed.locate import DEFAULT_MODEL, open_model
 from rag.embed.model import Precision, info_of
-from rag.embed.queue import BatchQueue
+from rag.embed.queue import BatchQueue, Engine
 from rag.embed.tokens import HubTokenizer
 from rag.errors import EmbedderError
 from rag.types import Vectors
@@ -46,7 +46,7 @@ class SentenceTransformerEmbedder:
         self.precision = precision
         self.tokenizer = HubTokenizer(self._model.tokenizer, max_tokens=self._model.max_tokens)
         self._threads = threads
-        self._queue: BatchQueue | None = None
+        self._running: tuple[Engine, BatchQueue] | None = None
         self._loading = threading.Lock()
 
     def embed(self, texts: Sequence[str], *, input_type: Literal["query", "document"]) -> Vectors:
@@ -54,26 +54,47 @@ class SentenceTransformerEmbedder:
 
         A text longer than ``info.max_tokens`` is read up to there. Raises EmbedderError.
         """
-        query = input_type == "query"
-        prefix = self._model.query_prefix if query else self._model.document_prefix
+        prefix = self._prefix(input_type)
         wanted = [prefix + text for text in texts] if prefix else list(texts)
         try:
-            return self._loaded().run(wanted, ahead=query)
+            return self._loaded()[1].run(wanted, ahead=input_type == "query")
         except EmbedderError:
             raise
         except Exception as error:
             raise EmbedderError(f"{self.info.name} could not embed {len(wanted)} texts: {error}.") from error
 
+    def token_vectors(self, text: str, *, input_type: Literal["query", "document"]) -> Vectors:
+        """Shape (tokens, info.dim), float32, unit rows: what the encoder makes of each token, in its context.
+
+        Special tokens and the prefix are left out, and what is beyond ``info.max_tokens``. It runs in the
+        caller's thread. Raises EmbedderError, also for a model that the fast path cannot run.
+        """
+        engine = self._loaded()[0]
+        if not isinstance(engine, OnnxEngine):
+            raise EmbedderError(
+                f"{self.info.name} in precision {self.precision} gives no token vectors: that needs a BERT or"
+                " RoBERTa encoder in precision float32 or int8."
+            )
+        try:
+            ids, own = self.tokenizer.ids_after(self._prefix(input_type), text)
+            return engine.tokens(ids)[own]
+        except Exception as error:
+            raise EmbedderError(f"{self.info.name} could not embed the tokens of a text: {error}.") from error
+
     def load(self) -> None:
         """Load the model now instead of at the first ``embed``."""
         self._loaded()
 
-    def _loaded(self) -> BatchQueue:
+    def _prefix(self, input_type: Literal["query", "document"]) -> str:
+        return self._model.query_prefix if input_type == "query" else self._model.document_prefix
+
+    def _loaded(self) -> tuple[Engine, BatchQueue]:
         with self._loading:
-            if self._queue is None:
+            if self._running is None:
                 engine = open_engine(
                     self._model, self.tokenizer, precision=self.precision, threads=self._threads
                 )
-                self._queue = BatchQueue(engine, dim=self.info.dim)
-                weakref.finalize(self, self._queue.close)
-            return self._queue
+                queue = BatchQueue(engine, dim=self.info.dim)
+                weakref.finalize(self, queue.close)
+                self._running = engine, queue
+            return self._running

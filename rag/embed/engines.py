@@ -70,6 +70,7 @@ class OnnxEngine:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         graph = encoder(model, weights, precision)
         self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._pooled, self._states = (output.name for output in self._session.get_outputs())
         self._words = weights.rows("embeddings.word_embeddings.weight")
         positions = weights["embeddings.position_embeddings.weight"][position_offset(model.config) :]
         self._positions = positions + weights["embeddings.token_type_embeddings.weight"][0]
@@ -92,10 +93,17 @@ class OnnxEngine:
         return groups
 
     def run(self, items: Sequence[Any]) -> Vectors:
+        return _unit(self._session.run([self._pooled], {"x": self._sums(items)})[0])
+
+    def tokens(self, ids: Sequence[int]) -> Vectors:
+        """Unit rows, one for each token of one text. Runs in the caller's thread; any number may."""
+        return _unit(self._session.run([self._states], {"x": self._sums([ids])})[0][0])
+
+    def _sums(self, items: Sequence[Sequence[int]]) -> Vectors:
         ids = np.asarray(items, dtype=np.int64)
-        x = self._words[ids]
+        x: Vectors = self._words[ids]
         x += self._positions[: ids.shape[1]]
-        return _unit(self._session.run(None, {"x": x})[0])
+        return x
 
 
 class TorchEngine:

@@ -45,6 +45,8 @@ def can_run(model: Model) -> bool:
 def encoder(model: Model, weights: Weights, precision: Literal["float32", "int8"]) -> bytes:
     """A serialised ONNX graph: sums of embeddings (texts, tokens, hidden) to pooled rows (texts, hidden).
 
+    The second output is what is pooled: one row a token.
+
     All texts of a batch have the same number of tokens: there is no mask and no padding.
     """
     return _Writer(model, weights, quantised=precision == "int8").write()
@@ -76,7 +78,10 @@ class _Writer:
             self._nodes,
             "encoder",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["texts", "tokens", hidden])],
-            [helper.make_tensor_value_info(pooled, TensorProto.FLOAT, ["texts", hidden])],
+            [
+                helper.make_tensor_value_info(pooled, TensorProto.FLOAT, ["texts", hidden]),
+                helper.make_tensor_value_info(x, TensorProto.FLOAT, ["texts", "tokens", hidden]),
+            ],
             self._constants,
         )
         opsets = [helper.make_opsetid("", 20), helper.make_opsetid(_MICROSOFT, 1)]

@@ -51,13 +51,24 @@ class HubTokenizer:
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """What the model reads of each text: ids with special tokens, at most ``max_tokens`` of them."""
         whole = self._whole
-        room = self._max_tokens - whole.num_special_tokens_to_add(is_pair=False)
         encodings = whole.encode_batch_fast(
             [self._head(clean(text)) for text in texts], add_special_tokens=False
         )
         for encoding in encodings:
-            encoding.truncate(room)
+            encoding.truncate(self._room)
         return [whole.post_process(encoding).ids for encoding in encodings]
+
+    def ids_after(self, prefix: str, text: str) -> tuple[list[int], list[bool]]:
+        """What the model reads of ``prefix + text``, and which of these tokens are of ``text`` itself."""
+        encoding = self._whole.encode(self._head(clean(prefix + text)), add_special_tokens=False)
+        encoding.truncate(self._room)
+        encoding = self._whole.post_process(encoding)
+        return encoding.ids, [end > len(prefix) for _, end in encoding.offsets]  # special tokens end at 0
+
+    @property
+    def _room(self) -> int:
+        """How many tokens of a text the model reads beside its special ones."""
+        return self._max_tokens - self._whole.num_special_tokens_to_add(is_pair=False)
 
     @property
     def _whole(self) -> RustTokenizer:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from indexes.delta import Delta
 from indexes.exact import best, scan
 from indexes.generation import Generation, GenerationStore
-from indexes.lexical import ask
+from indexes.question import ask
 from indexes.rows import CHUNK, SPACE, chunk_of, json_of, space_of
 from rag.errors import EmbedderMismatch, IndexDamaged, InvalidQuery, UnknownCollection
 from rag.protocols import Space, Where

@@ -4,10 +4,10 @@ One field holds the terms of every text (:mod:`indexes.terms`: stemmed in the te
 marked with it). A field for each language would look simpler, but tantivy's mean length of a field
 counts all documents, which makes every text of a small language look long.
 
-A word weighs the same in whatever language and index it stands: :func:`ask` counts its texts in all of
-them together. By themselves the few texts of a rare language, or of an index of what is new, would make
-every word of theirs look rare or common: with 1.5 % of the texts in doubt about their language, nDCG@10
-on 1,216 passages of contracts fell from 0.387 to 0.214.
+A word weighs the same in whatever language and index it stands: :func:`indexes.question.ask` counts its
+texts in all of them together. By themselves the few texts of a rare language, or of an index of what is
+new, would make every word of theirs look rare or common: with 1.5 % of the texts in doubt about their
+language, nDCG@10 on 1,216 passages of contracts fell from 0.387 to 0.214.
 
 tantivy's BM25 has k1 = 1.2 and b = 0.75, fixed. User text never reaches tantivy's query parser.
 """
@@ -15,22 +15,21 @@ tantivy's BM25 has k1 = 1.2 and b = 0.75, fixed. User text never reaches tantivy
 from __future__ import annotations
 
 import json
-import math
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from indexes.terms import STEMMED, query_words, text_terms
+from indexes.question import Question, rarity
+from indexes.terms import STEMMED, text_terms
 from rag.errors import IndexDamaged, StorageError
 from rag.types import Keys
 
-__all__ = ["LexicalIndex", "LexicalRow", "Question", "ask"]
+__all__ = ["LexicalIndex", "LexicalRow"]
 
 LexicalRow: TypeAlias = tuple[int, str, str, str]
 """Key, title (with the headings that stand over the text; "" for none), text, language ("" if unknown)."""
@@ -41,8 +40,6 @@ _FORMAT = 2
 _ABOUT = "lexical.json"
 _HEAP = 64_000_000  # bytes; past it tantivy starts another segment, which costs a search little
 _SMALL_HEAP = 15_000_000  # the least that tantivy accepts
-_MAX_QUERY_CHARACTERS = 20_000
-_MAX_QUERY_WORDS = 256
 _SPARE = 64
 """Results asked for beyond k: dozens may tie with the last of them, and a second search costs more."""
 
@@ -52,60 +49,12 @@ _TITLE_WEIGHT = 5
 and (whole contracts) .781 .858 .883 .902 on legalbench, whose questions name the document, .724 .735 .742
 .740 on 2wiki, .873 .871 .872 .872 and (whole articles) .979 .980 .979 .980 on xquad-es."""
 
-_K1 = 1.2  # tantivy's
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What to look up, and what it weighs. Made by :func:`ask`, for the indexes that it was told of."""
-
-    rarity: Mapping[str, float]
-    """Each term with its word's inverse document frequency. Terms that no text holds are left out."""
-
-    bound: float
-    """What a text would score at most: one that held nothing but the question's words, again and again.
-
-    Words that no text holds count as the rarest. So ``score / bound`` says how much of a question a
-    text answers by its words, and compares between questions. Best score over 300 questions each on
-    xquad-es: Spanish ones 0.39 (median; 5 of 100 below 0.22), English ones on the Spanish text 0.09 (5 of
-    100 above 0.22), those of other sets 0.06. It tells Spanish from English ones in 98.8 of 100 pairs, the
-    score alone in 87.0.
-    """
-
-
-def ask(text: str, indexes: Sequence[LexicalIndex]) -> Question:
-    """Weigh the words of ``text`` by their rarity in all the indexes together, as if they were one.
-
-    Of a long text the rarest 256 words that are known at all are looked up.
-
-    >>> index = LexicalIndex.in_memory([(7, "", "the tiger sleeps", "en"), (9, "", "the tigers eat", "en")])
-    >>> question = ask("sleeping tigers from Mars", [index])
-    >>> list(question.rarity)
-    ['en:sleep', 'en:tiger']
-    """
-    languages = sorted({language for index in indexes for language in index.languages})
-    total = sum(index.count for index in indexes)
-    bound = 0.0
-    known: list[tuple[float, tuple[str, ...]]] = []
-    for terms in query_words(text[:_MAX_QUERY_CHARACTERS], languages):
-        texts = sum(index.texts_with(term) for index in indexes for term in terms)
-        rarity = _rarity(texts, total)
-        bound += rarity * (_K1 + 1)
-        if texts:
-            known.append((rarity, terms))
-    if len(known) > _MAX_QUERY_WORDS:
-        known = sorted(known, key=lambda word: -word[0])[:_MAX_QUERY_WORDS]
-    weights: dict[str, float] = {}
-    for rarity, terms in known:
-        for term in terms:  # of two words with one stem the commoner reading counts
-            weights[term] = min(rarity, weights.get(term, rarity))
-    return Question(weights, bound)
-
 
 class LexicalIndex:
     """An immutable set of texts under keys, searched by BM25.
 
     >>> import numpy as np
+    >>> from indexes.question import ask
     >>> index = LexicalIndex.in_memory(
     ...     [(7, "", "La Constitución española", "es"), (9, "History", "The constitution", "en")]
     ... )
@@ -174,10 +123,10 @@ class LexicalIndex:
         """How many texts it holds."""
         return int(self._searcher.num_docs)
 
-    def texts_with(self, term: str) -> int:
-        """How many texts hold a term."""
+    def texts_with(self, terms: Sequence[str]) -> list[int]:
+        """How many texts hold each of the terms."""
         with _damage(self._name):
-            return int(self._searcher.doc_freq("terms", term))
+            return [self._searcher.doc_freq("terms", term) for term in terms]
 
     def search(self, question: Question, *, k: int, allowed: Keys | None = None) -> tuple[Keys, Scores]:
         """The k best texts that hold a word of the question: keys and BM25 scores, best first.
@@ -192,11 +141,11 @@ class LexicalIndex:
             return _empty()
         with _damage(self._name):
             parts = []
-            for term, rarity in question.rarity.items():
+            for term, weight in question.rarity.items():
                 if texts := self._searcher.doc_freq("terms", term):
                     part = tantivy.Query.term_query(self._schema, "terms", term, "freq")
-                    if (weight := rarity / _rarity(texts, self.count)) != 1.0:  # tantivy counts its own texts
-                        part = tantivy.Query.boost_query(part, weight)
+                    if (boost := weight / rarity(texts, self.count)) != 1.0:  # tantivy counts its own texts
+                        part = tantivy.Query.boost_query(part, boost)
                     parts.append((tantivy.Occur.Should, part))
             if not parts:
                 return _empty()
@@ -232,11 +181,6 @@ class LexicalIndex:
 
 def _empty() -> tuple[Keys, Scores]:
     return np.empty(0, np.int64), np.empty(0, np.float32)
-
-
-def _rarity(texts: int, of: int) -> float:
-    """BM25's inverse document frequency, as tantivy and Lucene compute it."""
-    return math.log(1 + (of - texts + 0.5) / (texts + 0.5))
 
 
 def _schema() -> Any:

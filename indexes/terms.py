@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache, partial
 from typing import Any
 
-__all__ = ["STEMMED", "query_words", "text_terms"]
+__all__ = ["STEMMED", "query_words", "spelled_terms", "text_terms"]
 
 STEMMED = {
     "ar": "arabic",
@@ -70,8 +70,10 @@ def text_terms(text: str, language: str) -> str:
     return " ".join(map(partial(_surface_terms, language if language in STEMMED else ""), _surfaces(text)))
 
 
-def query_words(text: str, languages: Sequence[str]) -> list[tuple[str, ...]]:
-    """What to look up for a query in indexes that hold these languages: for each word its terms.
+def query_words(text: str, languages: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """What to look up for a query in indexes that hold these languages: its words, each with its terms.
+
+    The word is bare of accents, and "" where it is an identifier or a part of one.
 
     The stop words of the *query's* language count against texts of all languages: otherwise "de la"
     of a Spanish question, rare in English, would rank English texts by it (measured on 5,183 English
@@ -79,34 +81,46 @@ def query_words(text: str, languages: Sequence[str]) -> list[tuple[str, ...]]:
     is the one that it holds the most stop words of, and at least two.
 
     >>> query_words("¿Cuál es la capital de Noruega?", ["en", "es"])
-    [('en:capit', 'es:capital'), ('en:noruega', 'es:norueg')]
-    >>> query_words("to be or not to be", ["en"])
-    [('en:to',), ('en:be',), ('en:or',), ('en:not',)]
+    [('capital', ('en:capit', 'es:capital')), ('noruega', ('en:noruega', 'es:norueg'))]
+    >>> query_words("to be", ["en"])
+    [('to', ('en:to',)), ('be', ('en:be',))]
     >>> query_words("BOE-151", ["en"])
-    [('=boe-151',), ('en:boe',), ('en:151',)]
+    [('', ('=boe-151',)), ('', ('en:boe',)), ('', ('en:151',))]
     """
-    exact: list[str] = []
-    words: list[str] = []
+    exact: list[tuple[str, tuple[str, ...]]] = []
+    words: dict[str, str] = {}
     for surface in _surfaces(text):
         whole, parts = _split(surface)
-        words += parts
         if whole:
-            exact.append(whole)
-    words = list(dict.fromkeys(words))
-    stops = _stop_words(words)
+            exact.append(("", (whole,)))
+        for part in parts:
+            words.setdefault(part, "" if whole else _bare(part))
+    stops = _stop_words(list(words))
     most = max(map(len, stops.values()))
     idle: set[str] = set()
     if most >= 2:
         idle = set().union(*(found for found in stops.values() if len(found) == most))
-    useful = [word for word in words if word not in idle] or words
+    useful = [word for word in words if word not in idle] or list(words)
     forms: dict[str, list[str]] = {word: [] for word in useful}
     for language in languages:
         own = stops.get(language, set())
         for word in [word for word in useful if word not in own] or useful:
             forms[word].append(_word_terms(language, word)[0])
-    return list(
-        dict.fromkeys([(whole,) for whole in exact] + [tuple(terms) for terms in forms.values() if terms])
-    )
+    found = {tuple(terms): words[word] for word, terms in reversed(forms.items()) if terms}
+    return list(dict.fromkeys(exact)) + [(word, terms) for terms, word in reversed(found.items())]
+
+
+def spelled_terms(spellings: Sequence[str], languages: Sequence[str]) -> list[str]:
+    """The terms that some spellings of one word, bare of accents, would be found by.
+
+    >>> spelled_terms(["tigers", "tigger"], ["", "en"])
+    [':tigers', ':tigger', 'en:tiger', 'en:tigger']
+    """
+    terms = []
+    for language in languages:
+        stems = _analyzer(language, "stemmer").analyze(" ".join(spellings)) if language else spellings
+        terms += [f"{language}:{_fold(stem)}" for stem in stems]
+    return list(dict.fromkeys(terms))
 
 
 @lru_cache(maxsize=_MAX_REMEMBERED)

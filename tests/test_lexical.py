@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexes.lexical import LexicalIndex, ask
+from indexes.lexical import LexicalIndex
+from indexes.question import ask
 from indexes.terms import query_words, text_terms
 from rag.errors import IndexDamaged, StorageError
 
@@ -167,7 +168,7 @@ def test_any_text_can_be_indexed_and_asked_for(text):
     text = text.encode("utf-8", "replace").decode("utf-8")
     for language in ("es", "en", "de", ""):
         index = index_of([(1, text, language), (2, "other", "en")])
-        asked = {term for terms in query_words(text, [language]) for term in terms}
+        asked = {term for _, terms in query_words(text, [language]) for term in terms}
         assert asked <= set(text_terms(text, language).split())
         assert (1 in search(index, text, k=5)[0].tolist()) == bool(asked)
 
@@ -234,15 +235,6 @@ def test_a_word_of_the_title_counts_five_times():
     np.testing.assert_allclose(scores, [expected[2], expected[1]], rtol=1e-5)
 
 
-def test_words_weigh_in_several_indexes_what_they_weigh_in_one_of_all_texts():
-    old, new = [(key, "river " * (key % 3) + "stone", "en") for key in range(40)], [(99, "river new", "en")]
-    whole, parts = index_of(old + new), [index_of(old), index_of(new)]
-    for text in ("river", "new stone", "apple river"):
-        alone, together = ask(text, [whole]), ask(text, parts)
-        assert dict(together.rarity) == dict(alone.rarity)
-        assert together.bound == alone.bound
-
-
 def test_what_an_index_scores_follows_the_rarity_it_is_told():
     rows = many(40)
     index, other = index_of(rows), index_of([(key + 100, "river", "en") for key in range(200)])
@@ -253,32 +245,6 @@ def test_what_an_index_scores_follows_the_rarity_it_is_told():
     held = len(own_keys)
     weights = [math.log(1 + (n - df + 0.5) / (df + 0.5)) for n, df in ((240, held + 200), (40, held))]
     np.testing.assert_allclose(scores, own * (weights[0] / weights[1]), rtol=1e-5)
-
-
-@given(st.lists(st.sampled_from([*WORDS, "zebra", "HTTP_404", "Ríos"]), min_size=1, max_size=8))
-@settings(max_examples=60, deadline=None)
-def test_no_text_scores_more_than_the_bound_of_its_question(words):
-    text = " ".join(words)
-    rows = [(key, text * 40, language) for key, language in enumerate(["en", "es", "", "en"])]
-    index = LexicalIndex.in_memory((key, text, body, language) for key, body, language in rows)
-    question = ask(text, [index])
-    assert 0 < index.search(question, k=1)[1][0] <= question.bound
-
-
-def test_words_that_no_text_holds_raise_the_bound_most():
-    index = index_of([(key, f"river {word}", "en") for key, word in enumerate(WORDS)])
-    common, rare, unknown = (ask(word, [index]) for word in ("river", "tiger", "zebra"))
-    assert common.bound < rare.bound < unknown.bound
-    assert not unknown.rarity
-    both = ask("tiger zebra", [index])
-    assert both.bound == pytest.approx(rare.bound + unknown.bound)
-    assert both.rarity == rare.rarity
-
-
-def test_the_bound_of_a_word_is_counted_once_in_an_index_of_many_languages():
-    index = index_of([(1, "el radar", "es"), (2, "the radar", "en"), (3, "le radar", "fr")])
-    alone = index_of([(key, "radar", "en") for key in range(3)])
-    assert ask("radar", [index]).bound == pytest.approx(ask("radar", [alone]).bound)
 
 
 def test_a_very_long_query_is_bounded_and_its_rare_words_count():

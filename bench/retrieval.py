@@ -5,8 +5,8 @@
 SET is a BEIR folder, QUESTIONS another file of questions in it. Every peer runs in a process of its own
 in .venv-bench (``sh bench/peers/setup.sh``), set up as its own documentation says, with its language
 option where it has one. promptwell runs through its own ingest and search, with whatever its defaults
-are now; ``--model`` (repeatable) names the embedders, and the first one's hybrid is what all others are
-compared with.
+are now, once with each embedder that it brings (or each ``--model``); the first one's hybrid is what all
+others are compared with, by default that with the peers' weights.
 
 What was measured lies in bench/results/retrieval, under names that change with the passages, the
 questions, and the code that was run: what is there already is not run again, so an interrupted run goes
@@ -31,6 +31,7 @@ from api.judged import SYSTEMS, evaluate_set
 from api.services import connect
 from api.settings import load
 from bench.process import table
+from rag.embed import BUNDLED
 from rag.evaluate import Comparison, JudgedSet, Run, bootstrap, compare, measured, read_beir
 from rag.language import detect
 
@@ -41,6 +42,8 @@ PEERS = {
     "Haystack RRF": "retrieve_haystack.py",
     "LangChain ensemble": "retrieve_langchain.py",
 }
+SHARED_MODEL = "all-MiniLM-L6-v2"
+"""The peers' weights. Ours with the same ones comes first: it is what all others are compared with."""
 MEASURES = ("nDCG@10", "R@100")
 TIMED = 50
 """Questions embedded one at a time to tell what one costs."""
@@ -106,14 +109,14 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("sets", nargs="+", metavar="SET[:QUESTIONS]")
-    parser.add_argument("--model", action="append", help="embedder of ours; repeatable")
+    parser.add_argument("--model", action="append", help="embedder of ours; default: all bundled")
     parser.add_argument("--peer", action="append", choices=list(PEERS), help="repeatable; default: all")
     parser.add_argument("--only", choices=("ours", "peers"))
     parser.add_argument("--results", type=Path, default=ROOT / "bench" / "results" / "retrieval")
     parser.add_argument("--peer-python", default=str(ROOT / ".venv-bench" / "bin" / "python"))
     options = parser.parse_args()
     options.peer = options.peer or list(PEERS)
-    options.model = options.model or [load(start=Path("/"), env={}, overrides={}).embedder.model]
+    options.model = options.model or sorted(BUNDLED, key=lambda model: model != SHARED_MODEL)
     if options.only != "ours" and not Path(options.peer_python).exists():
         parser.error(f"no {options.peer_python}: set up the peers with sh bench/peers/setup.sh")
     return options

@@ -195,6 +195,25 @@ def test_names_of_special_tokens_in_a_text_are_plain_text(embedder):
 
 
 @pytest.mark.model
+def test_ids_of_one_text_are_those_of_the_whole_vocabulary(embedder):
+    unusual = ["", " ", "</s> <unk>", "a\x00b", "▁▁ x", "𐎀𐎁 runs 𓀀𓀁", "cafe\u0301", "words " * 600]
+    texts = [TEXTS[0], TEXTS[5], *unusual]
+    assert [E5.ids_of_one(text) for text in texts] == embedder.tokenizer.ids(texts)
+
+
+@pytest.mark.model
+def test_the_first_question_builds_no_vocabulary_and_the_second_does(monkeypatch):
+    built = []
+    load = type(E5).tokenizer
+    monkeypatch.setattr(type(E5), "tokenizer", lambda model: built.append(1) or load(model))
+    fresh = SentenceTransformerEmbedder("multilingual-e5-small", precision="int8")
+    first = fresh.embed([TEXTS[0]], input_type="query")
+    assert built == []
+    assert first @ fresh.embed([TEXTS[0]], input_type="query").T > 0.99999
+    assert built == [1]
+
+
+@pytest.mark.model
 def test_tokens_and_vectors_are_those_of_the_packages_own_engine(embedder):
     library = engine()
     model = library.e5_load(str(E5.path).encode())

@@ -44,7 +44,9 @@ class SentenceTransformerEmbedder:
             )
         self.info = info_of(self._model, precision=precision, hashes=hashes)
         self.precision = precision
-        self.tokenizer = HubTokenizer(self._model.tokenizer, max_tokens=self._model.max_tokens)
+        self.tokenizer = HubTokenizer(
+            self._model.tokenizer, max_tokens=self._model.max_tokens, first=self._model.ids_of_one
+        )
         self._threads = threads
         self._running: tuple[Engine, BatchQueue] | None = None
         self._loading = threading.Lock()

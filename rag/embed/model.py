@@ -67,6 +67,10 @@ class Model(ABC):
     def tokenizer(self) -> RustTokenizer:
         """The model's tokenizer, with the model's special tokens. Raises EmbedderError."""
 
+    def ids_of_one(self, text: str) -> list[int] | None:
+        """What the model reads of one short text, where that is had cheaper than by ``tokenizer``."""
+        return None
+
     @abstractmethod
     def weights(self) -> Weights:
         """The tensors of a model with a pooling other than "other". Raises EmbedderError."""

@@ -105,11 +105,11 @@ def choose(measured: list[Measured]) -> Precision:
 def rate(embedder: Embedder, *, seconds: float = 1.0) -> float:
     """Tokens a second that ``embedder`` embeds as documents here and now, special tokens left out.
 
-    Measured on the probe's long texts, filled up to what the model reads, as chunks are.
+    Measured on texts of the probe as long as chunks usually are.
     """
     unit = " ".join(PROBE)
     spans = embedder.tokenizer.offsets(unit)
-    limit = min(embedder.info.max_tokens - 8, 384)
+    limit = min(embedder.info.max_tokens - 8, 160)
     repeated = " ".join([unit] * (limit // max(1, len(spans)) + 1))
     text = repeated[: int(embedder.tokenizer.offsets(repeated)[limit - 1][1])]
     batch = [text] * 4

@@ -65,24 +65,24 @@ class Q4Model(Model):
         Built in 0.6 CPU-seconds for 250,002 pieces, just as long as a tokenizer.json of them takes to be
         read. Names of special tokens in a text are plain text, as SentencePiece has it.
         """
-        from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+        from tokenizers import processors
 
         file = self.file
-        tokenizer = Tokenizer(models.Unigram(file.pieces(), unk_id=file.unknown, byte_fallback=False))
-        tokenizer.normalizer = normalizers.Sequence(
-            [
-                normalizers.Replace(Regex(_REMOVED), ""),
-                normalizers.Replace(Regex(_SPACES), " "),
-                normalizers.NFKC(),
-                normalizers.Replace(Regex(" {2,}"), " "),
-            ]
-        )
-        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
-        special = [("<s>", file.begin), ("</s>", file.end)]
+        tokenizer = _unigram(file.pieces(), unknown=file.unknown)
         tokenizer.post_processor = processors.TemplateProcessing(
-            single="<s> $A </s>", pair=None, special_tokens=special
+            single="<s> $A </s>", pair=None, special_tokens=[("<s>", file.begin), ("</s>", file.end)]
         )
         return tokenizer
+
+    def ids_of_one(self, text: str) -> list[int]:
+        """From the pieces that occur in ``text``: a sixth of the time in which ``tokenizer`` is built, and
+        0.3 GB less. The least likely piece joins them, since it sets what an unknown character costs."""
+        file = self.file
+        normal = _unigram([("", 0.0)], unknown=0).normalizer.normalize_str(text)
+        few = file.pieces_within(f" {normal}".replace(" ", "▁"))
+        numbers = [file.unknown, *few]
+        encoding = _unigram([("", 0.0), *few.values()], unknown=0).encode(text)
+        return [file.begin, *[numbers[i] for i in encoding.ids[: self.max_tokens - 2]], file.end]
 
     def weights(self) -> Q4File:
         return self.file
@@ -139,8 +139,7 @@ class Q4File:
         }
         count, self.begin, self.end, _, self.unknown, text = self._unpack("5iQ", 44)
         self._offsets = 72
-        self._scores = self._offsets + 4 * (count + 1)
-        self._text = self._scores + 4 * count
+        self._text = self._offsets + 4 * (count + 1) + 4 * count
         self._count = count
         place = self._text + text
         place += 8 + self._unpack("iI", place)[1]
@@ -158,13 +157,24 @@ class Q4File:
             place += 2 + length + 21
 
     def pieces(self) -> list[tuple[str, float]]:
-        """The vocabulary with log-probabilities. A control piece (score 0) is given a name that no text has:
+        """The vocabulary with log-probabilities. A control piece (score 0) gets a name that no text has: with
         a NUL in front, which normalisation removes from texts."""
+        scores = self._scores().tolist()
+        return [(_name(piece, score), score) for piece, score in zip(self._pieces(), scores, strict=True)]
+
+    def pieces_within(self, text: str) -> dict[int, tuple[str, float]]:
+        """The same of those that occur in ``text``, and of the least likely of all, by their numbers."""
+        scores, pieces, raw = self._scores(), self._pieces(), text.encode()
+        numbers = {i for i, piece in enumerate(pieces) if piece in raw} | {int(scores.argmin())}
+        return {i: (_name(pieces[i], float(scores[i])), float(scores[i])) for i in numbers}
+
+    def _scores(self) -> Array:
+        return self._part(self._offsets + 4 * (self._count + 1), 4 * self._count).view("<f4")
+
+    def _pieces(self) -> list[bytes]:
         ends = self._part(self._offsets, 4 * (self._count + 1)).view("<u4").tolist()
-        scores = self._part(self._scores, 4 * self._count).view("<f4").tolist()
         text = self._part(self._text, ends[-1]).tobytes()
-        pieces = [text[a:b].decode() for a, b in pairwise(ends)]
-        return [(p if score else f"\0{p}", score) for p, score in zip(pieces, scores, strict=True)]
+        return [text[a:b] for a, b in pairwise(ends)]
 
     def __getitem__(self, name: str) -> Array:
         """A tensor under BERT's name, in float32."""
@@ -206,6 +216,27 @@ class _Q4Rows:
 
     def __getitem__(self, rows: npt.NDArray[np.int64], /) -> Array:
         return _dequantised(self._raw[rows]).reshape(*rows.shape, -1)
+
+
+def _name(piece: bytes, score: float) -> str:
+    return piece.decode() if score else f"\0{piece.decode()}"
+
+
+def _unigram(pieces: list[tuple[str, float]], *, unknown: int) -> RustTokenizer:
+    """Without special tokens."""
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=unknown, byte_fallback=False))
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Replace(Regex(_REMOVED), ""),
+            normalizers.Replace(Regex(_SPACES), " "),
+            normalizers.NFKC(),
+            normalizers.Replace(Regex(" {2,}"), " "),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    return tokenizer
 
 
 def _dequantised(raw: _Bytes) -> Array:

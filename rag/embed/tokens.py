@@ -19,6 +19,9 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _PIECE = 8_000
 """Characters tokenised at once: the library takes more time a character in longer texts."""
 
+_SHORT = 1_000
+"""Characters of a text that is taken for a question."""
+
 _SAFE = re.compile(r"(?<=[^\W_]) (?=[^\W_])")
 """A single space between two letters or digits: no word, no normalisation and no merge reaches across it."""
 
@@ -29,11 +32,19 @@ class HubTokenizer:
     """A model's tokenizer, built by ``load`` when it is first used. Truncation and padding are switched off.
 
     Counts as the model counts: ``offsets`` gives the character span of every token, special tokens
-    left out. A lone surrogate counts as U+FFFD.
+    left out. A lone surrogate counts as U+FFFD. ``first`` may give the ids of the first text, if it is a
+    short one and asked for alone: a command that embeds one question then builds no large vocabulary.
     """
 
-    def __init__(self, load: Callable[[], RustTokenizer], *, max_tokens: int) -> None:
+    def __init__(
+        self,
+        load: Callable[[], RustTokenizer],
+        *,
+        max_tokens: int,
+        first: Callable[[str], list[int] | None] | None = None,
+    ) -> None:
         self._load = load
+        self._first = first
         self._max_tokens = max_tokens
         self._rust: RustTokenizer | None = None
         self._loading = threading.Lock()
@@ -50,6 +61,8 @@ class HubTokenizer:
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """What the model reads of each text: ids with special tokens, at most ``max_tokens`` of them."""
+        if len(texts) == 1 and (found := self._ids_of_first(texts[0])) is not None:
+            return [found]
         whole = self._whole
         encodings = whole.encode_batch_fast(
             [self._head(clean(text)) for text in texts], add_special_tokens=False
@@ -57,6 +70,11 @@ class HubTokenizer:
         for encoding in encodings:
             encoding.truncate(self._room)
         return [whole.post_process(encoding).ids for encoding in encodings]
+
+    def _ids_of_first(self, text: str) -> list[int] | None:
+        with self._loading:
+            first, self._first = self._first, None
+            return first(clean(text)) if first and self._rust is None and len(text) <= _SHORT else None
 
     def ids_after(self, prefix: str, text: str) -> tuple[list[int], list[bool]]:
         """What the model reads of ``prefix + text``, and which of these tokens are of ``text`` itself."""

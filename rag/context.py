@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from rag.sentences import split_sentences
 from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import Chunk, Hit
 from rag.words import fold, spans
@@ -18,6 +19,10 @@ Reason: TypeAlias = Literal["near-duplicate", "budget", "cut"]
 
 NEAR_DUPLICATE = 0.9
 """A chunk is dropped when this share of its word triples stands in a better passage already."""
+MAX_SKIPPED = 3
+"""Hits that did not fit, after which no more are tried: the room that is left holds next to nothing."""
+DRAWS = 20
+"""Tries to find digits that no passage holds, before one more digit is taken."""
 MAX_GAP = 8
 """Characters between two chunks that may be white space only; more is never a paragraph break."""
 BETWEEN_BLOCKS = "\n\n"
@@ -76,12 +81,12 @@ class Passage:
         """The passage as it stands in the prompt, between fences that its text cannot know.
 
         >>> hit = Hit(Chunk("tea.md", "Boil it.", 0, 8, title="Tea", page="3"), 1.0)
-        >>> print(Passage(1, "tea.md", 0, 8, "Boil it.", (hit,)).block("20431977"))
-        <passage-20431977 number="1">
+        >>> print(Passage(1, "tea.md", 0, 8, "Boil it.", (hit,)).block("2043"))
+        <passage-2043 number="1">
         Tea (p. 3)
         <BLANKLINE>
         Boil it.
-        </passage-20431977>
+        </passage-2043>
         """
         return f"{self.opening(nonce)}{self.text}{self.closing(nonce)}"
 
@@ -136,10 +141,12 @@ def fit(
     Hits are taken in their order. One that overlaps or touches a passage of the same document is
     merged into it by its span, so that nothing stands twice; so is one with nothing but white space
     between, where ``between`` is given to read it. One whose words stand in a better passage already
-    (:data:`NEAR_DUPLICATE` of its triples, and all of its numbers) is dropped. One that no longer
-    fits is skipped, and smaller ones behind it may still come in; only the very first is cut, at a
-    word's end, when it alone is too long. Then documents stand in the order of their best hit, and
-    passages of a document in reading order. ``nonce`` names the fences; fresh when None.
+    (:data:`NEAR_DUPLICATE` of its triples, and all of its numbers) is dropped. The first that no longer
+    fits gives as many of its first sentences as do, and the context is full; where not one of them
+    fits, or it touches a passage, it is skipped, and smaller ones behind it may still come in
+    (:data:`MAX_SKIPPED`). Only the very first may be cut at a word's end. Then documents stand in the
+    order of their best hit, and passages of a document in reading order. ``nonce`` names the fences;
+    fresh when None.
 
     >>> chunks = [Chunk("d", "one two", 0, 7, key=1), Chunk("d", "two three", 4, 13, key=2)]
     >>> context = fit([Hit(chunks[1], 0.9), Hit(chunks[0], 0.5)], budget=100)
@@ -150,19 +157,14 @@ def fit(
     left_out: list[LeftOut] = []
     passages: list[Passage] = []
     kept: dict[int, _Words] = {}  # by id of the hit
-    counts: dict[str, int] = {}
-    gap = count_tokens(BETWEEN_BLOCKS)
-
-    def cost(candidate: Sequence[Passage]) -> int:
-        total = gap * max(0, len(candidate) - 1)
-        for passage in candidate:
-            block = passage.block(nonce)
-            if block not in counts:
-                counts[block] = count_tokens(block)
-            total += counts[block]
-        return total
+    cost = _Cost(count_tokens, nonce)
+    skipped = 0
+    full = False
 
     for hit in hits:
+        if full or skipped > MAX_SKIPPED:
+            left_out.append(LeftOut(hit, "budget", f"better passages fill the budget of {budget} tokens"))
+            continue
         passage = Passage(0, hit.chunk.document_id, hit.chunk.start, hit.chunk.end, hit.chunk.text, (hit,))
         touching = [other for other in passages if _gap(other, passage, between) is not None]
         words = _Words.of(hit.chunk.text)
@@ -174,17 +176,20 @@ def fit(
                 continue
         for other in touching:
             passage = _merged(other, passage, between)
-        candidate = _in_order([*(p for p in passages if p not in touching), passage])
-        tokens = cost(candidate)
+        others = [p for p in passages if p not in touching]
+        candidate = _in_order([*others, passage])
+        tokens = cost.of(candidate)
         if tokens > budget:
-            cut = None if passages else _cut(passage, lambda p: cost([p]) <= budget)
+            cut = None if touching else _cut(passage, others, lambda some: cost.of(some) <= budget)
             if cut is None:
                 detail = f"with it the context would have {tokens} tokens; the budget is {budget}"
                 left_out.append(LeftOut(hit, "budget", detail))
+                skipped += 1
                 continue
             detail = f"shortened to its first {len(cut.text)} of {len(passage.text)} characters to fit"
             left_out.append(LeftOut(hit, "cut", detail))
-            candidate, words = [cut], _Words.of(cut.text)
+            candidate, words = _in_order([*others, cut]), _Words.of(cut.text)
+            full = True
         passages = candidate
         kept[id(hit)] = words
     # The blocks were counted one by one; a tokenizer may count them otherwise when they stand together.
@@ -202,13 +207,17 @@ def _joined(passages: Sequence[Passage], nonce: str) -> str:
 
 
 def _fresh_nonce(hits: Sequence[Hit]) -> str:
-    """Eight digits that stand in none of the passages. Digits, so that every nonce costs the same tokens
-    and the same question has the same context again."""
+    """Digits that stand in none of the passages: four of them, which costs few tokens in every block, and
+    more only where texts leave no four. Digits, so that every nonce costs the same and the same question
+    has the same context again."""
     texts = ["\n".join(_parts(hit.chunk)) for hit in hits]
+    draws = 0
     while True:
-        nonce = f"{secrets.randbelow(10**8):08d}"
+        width = 4 + draws // DRAWS
+        nonce = f"{secrets.randbelow(10**width):0{width}d}"
         if not any(nonce in text for text in texts):
             return nonce
+        draws += 1
 
 
 def _parts(chunk: Chunk) -> tuple[str, ...]:
@@ -247,20 +256,56 @@ def _merged(a: Passage, b: Passage, between: Between | None) -> Passage:
     return Passage(0, a.document_id, first.start, max(first.end, second.end), text, hits)
 
 
-def _cut(passage: Passage, fits: Callable[[Passage], bool]) -> Passage | None:
-    """The longest beginning that fits and ends with a whole word; None when not even one word does."""
-    ends = [end for _, end, _ in spans(passage.text)]
+def _cut(
+    passage: Passage, others: Sequence[Passage], fits: Callable[[Sequence[Passage]], bool]
+) -> Passage | None:
+    """The longest beginning that fits beside the ``others`` and ends with a sentence; with a word, where no
+    sentence fits and it stands alone. None when nothing fits, or nothing but headings."""
+    sentences = list(split_sentences(passage.text))
+    said = next((n for n, (start, _) in enumerate(sentences) if passage.text[start] != "#"), len(sentences))
+    ends = [end for _, end in sentences[said:]]
+    cut = _beginning(passage, ends, lambda some: fits([*others, some]))
+    if cut is None and not others:
+        cut = _beginning(passage, [end for _, end, _ in spans(passage.text)], lambda some: fits([some]))
+    return cut
 
-    def beginning(count: int) -> Passage:
+
+def _beginning(passage: Passage, ends: Sequence[int], fits: Callable[[Passage], bool]) -> Passage | None:
+    """The longest beginning that fits, of those that stop at ``ends`` (ascending); None where none does."""
+
+    def until(count: int) -> Passage:
         end = ends[count - 1]
-        return replace(passage, number=1, text=passage.text[:end], end=passage.start + end)
+        return replace(passage, text=passage.text[:end], end=passage.start + end)
 
     low, high = 0, len(ends)
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(beginning(middle)) else (low, middle - 1)
+        low, high = (middle, high) if fits(until(middle)) else (low, middle - 1)
     # Token counts do not quite grow with every character: what the search ends on is asked once more.
-    return beginning(low) if low and fits(beginning(low)) else None
+    return until(low) if low and fits(until(low)) else None
+
+
+class _Cost:
+    """Tokens of passages that stand together, each block counted once, whatever number it gets: every
+    digit of the number counts as a token, which is the most it costs."""
+
+    def __init__(self, count_tokens: TokenCounter, nonce: str) -> None:
+        self._count_tokens = count_tokens
+        self._nonce = nonce
+        self._gap = count_tokens(BETWEEN_BLOCKS)
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def of(self, passages: Sequence[Passage]) -> int:
+        total = self._gap * max(0, len(passages) - 1)
+        for number, passage in enumerate(passages, 1):
+            total += self._block(passage) + len(str(number)) - 1
+        return total
+
+    def _block(self, passage: Passage) -> int:
+        about = passage.source, passage.text
+        if about not in self._counts:
+            self._counts[about] = self._count_tokens(replace(passage, number=1).block(self._nonce))
+        return self._counts[about]
 
 
 @dataclass(frozen=True, slots=True)

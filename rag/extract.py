@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rag.context import Context, Passage
 from rag.protocols import Embedder
+from rag.sentences import split_sentences
 from rag.words import Language, Terms, fold, is_stop_word, language_named, language_of, spans
 
 NOT_FOUND: Mapping[Language, str] = {
@@ -22,8 +22,6 @@ NOTICE: Mapping[Language, str] = {
 }
 _QUOTES: Mapping[Language, tuple[str, str]] = {"en": ("“", "”"), "es": ("«", "»")}
 
-MAX_SENTENCE = 600
-"""Characters of one quotation; a longer sentence is quoted from its beginning, to a word's end."""
 MAX_EMBEDDED = 32
 """Sentences compared by meaning: those with most of the question's words, or the first ones."""
 ENOUGH_WORDS = 1 / 3
@@ -31,16 +29,6 @@ ENOUGH_WORDS = 1 / 3
 passages a question: 97 % of questions on another subject are turned away, and 6 to 9 % of those answered."""
 ENOUGH_LIFT = 0.35
 """Or: how far its cosine lies above the least of the context's, on the way to 1 (as in fusion)."""
-
-# A sentence ends at . ! ? … and what closes it, before white space and a beginning; or at a line that ends
-# a Markdown block. Not after an initial or a common abbreviation.
-_END = re.compile(
-    r"[.!?…]++[\"'»”’)\]*_]*+(?=\s+[\"'¿¡«“‘(\[*_`]*[^\W_a-z])|\n\s*\n|\n(?=\s*(?:[-*+|>#]|\d+[.)]|```))"
-)
-_ABBREVIATION = re.compile(
-    r"(?:\b[^\W\d_]|\b(?:Mr|Mrs|Ms|Dr|Dra|Sr|Sra|Srta|Prof|St|vs|etc|Fig|fig|No|núm|art|Art|pág|págs|p\.ej|e\.g|i\.e|cf))\.$"
-)
-_MARKUP = re.compile(r"\s*(?:(?:[-*+>]|\d+[.)])\s+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,31 +123,6 @@ def _sentences(passages: Sequence[Passage]) -> Iterator[_Sentence]:
                 continue  # a heading, a fence, a fragment: says nothing by itself
             quotation = Quotation(passage, passage.start + start, passage.start + end, text)
             yield _Sentence(quotation, f"{passage.source} {heading}")
-
-
-def split_sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Start and end of each sentence or line of a Markdown text, list marks and outer space left out.
-
-    >>> text = "El Sr. Gil llegó. ¿A qué hora? A las 3.5 horas.\\n\\n- Uno, o dos."
-    >>> [text[start:end] for start, end in split_sentences(text)]
-    ['El Sr. Gil llegó.', '¿A qué hora?', 'A las 3.5 horas.', 'Uno, o dos.']
-    """
-    begin = 0
-    for end in [*(match.end() for match in _END.finditer(text)), len(text)]:
-        if end < len(text) and _ABBREVIATION.search(text, max(begin, end - 8), end):
-            continue
-        start = _after_markup(text, begin, end)
-        begin = end
-        piece = text[start:end].rstrip()
-        if len(piece) > MAX_SENTENCE:
-            piece = piece[: max((stop for _, stop, _ in spans(piece[:MAX_SENTENCE])), default=MAX_SENTENCE)]
-        if piece:
-            yield start, start + len(piece)
-
-
-def _after_markup(text: str, begin: int, end: int) -> int:
-    marks = _MARKUP.match(text, begin, end)
-    return marks.end() if marks else begin
 
 
 def _weighed(

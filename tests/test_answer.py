@@ -14,10 +14,11 @@ from rag.answer import Answer, Piece, Pipeline, Retrieved
 from rag.citations import read_citations
 from rag.context import Context, fit
 from rag.errors import InvalidQuery, MissingVariables, ModelError, OverBudget, UnknownPrompt
-from rag.extract import NOT_FOUND, extract, split_sentences
+from rag.extract import NOT_FOUND, extract
 from rag.prompts import PromptTemplate, load
 from rag.protocols import Message
 from rag.retrieve import RetrievalSettings, Retriever
+from rag.sentences import split_sentences
 from rag.testing import EchoModel, HashEmbedder, MemoryCollection
 from rag.types import Chunk, Hit
 

@@ -161,6 +161,21 @@ class RetrievalSection(Section):
         default=RETRIEVAL.vector_weight, description="Share of the vectors in the fusion, 0 to 1."
     )
 
+    links: int = Field(
+        default=RETRIEVAL.links,
+        ge=0,
+        le=10,
+        description="Best documents whose passages' names are followed to other documents; 0: none.",
+    )
+    per_document: int = Field(
+        default=RETRIEVAL.per_document, ge=0, le=MAX_K, description="Most hits of one document; 0: no limit."
+    )
+    diversity: Share = Field(
+        default=RETRIEVAL.diversity,
+        description="How much a hit loses for being like a better one, 0 to 1 (MMR).",
+    )
+    min_score: float = Field(default=RETRIEVAL.min_score, description="The least score of a hit; 0: any.")
+
     def retrieval_settings(self) -> RetrievalSettings:
         """The same as the retriever takes it."""
         return RetrievalSettings(**self.model_dump())

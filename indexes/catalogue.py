@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from indexes.collection import SqliteCollection, Views
+from indexes.collection import SqliteCollection
 from indexes.generation import (
     UNUSED_KEPT,
     GenerationInfo,
@@ -26,6 +26,7 @@ from indexes.generation import (
 from indexes.ledger import SqliteLedger
 from indexes.rows import CHUNK, DOCUMENT, SPACE, chunk_of, document_of, metadata_of, space_of
 from indexes.store import Store, transaction
+from indexes.views import Views
 from indexes.writer import SqliteWriter
 from rag.errors import InvalidSetting, UnknownCollection, UnknownDocument
 from rag.protocols import Space

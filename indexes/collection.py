@@ -7,144 +7,50 @@ answer, and what is committed is found at once, by every process.
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from indexes.delta import Delta
-from indexes.exact import best, scan
-from indexes.generation import Generation, GenerationStore
-from indexes.question import ask
-from indexes.rows import CHUNK, SPACE, chunk_of, json_of, space_of
-from rag.errors import EmbedderMismatch, IndexDamaged, InvalidQuery, UnknownCollection
+from indexes.exact import best, scan, similarities
+from indexes.lexical import LexicalIndex
+from indexes.moments import spread
+from indexes.question import Question, ask
+from indexes.rows import CHUNK, chunk_of, json_of
+from indexes.views import View, Views
+from rag.errors import EmbedderMismatch, IndexDamaged, InvalidQuery
 from rag.protocols import Space, Where
-from rag.types import NO_RANKING, Chunk, EmbedderInfo, Hit, Keys, Ranking, Vectors
+from rag.types import (
+    NO_CANDIDATES,
+    NO_RANKING,
+    Candidates,
+    Chunk,
+    EmbedderInfo,
+    Hit,
+    Keys,
+    Ranking,
+    Vectors,
+)
 
 Scores: TypeAlias = npt.NDArray[np.float32]
 Found: TypeAlias = tuple[Keys, Scores]
 Leg: TypeAlias = tuple[Callable[..., Found], bool]
 """One index with a question in it: ``search(k=n)`` gives its n best rows. And whether all are alive."""
 
+T = TypeVar("T")
+
 SPARE = 16
 """Candidates asked for beyond k, in case some are dead."""
-FILTERS_KEPT = 16
-
-LIVE_KEYS = (
-    "SELECT c.key FROM documents d JOIN chunks c ON c.document_key = d.key AND c.space_id = ? "
-    "WHERE d.collection_id = (SELECT collection_id FROM spaces WHERE id = ?)"
+NAMED = 64
+"""Chunks of one document that is named: a book that a passage mentions is not read whole."""
+NAMED_CHUNKS = (
+    "SELECT d.name, c.key FROM documents d JOIN chunks c ON c.document_key = d.key AND c.space_id = ? "
+    "WHERE d.name IN (SELECT value FROM json_each(?)) "
+    "AND d.collection_id = (SELECT collection_id FROM spaces WHERE id = ?) AND c.ordinal < ? "
+    "ORDER BY d.key, c.ordinal"
 )
-HAS_VALUE = (
-    " AND EXISTS (SELECT 1 FROM document_metadata m "
-    "WHERE m.document_key = d.key AND m.name = ? AND m.value = ?)"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A collection at one moment: what its searches need, read in their transaction."""
-
-    db: sqlite3.Connection
-    commit: int
-    space_id: int
-    space: Space
-    generation: Generation | None
-    whole: bool
-    """Nothing that the generation holds was deleted."""
-    delta: Delta
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What a view of a collection needs of the catalogue, valid for one value of its commit counter."""
-
-    commit: int
-    space_id: int
-    space: Space | None
-    generation: Generation | None
-    whole: bool
-
-
-class Views:
-    """What a process remembers between searches. One for a catalogue, shared by its threads."""
-
-    def __init__(self, generations: GenerationStore) -> None:
-        self.generations = generations
-        self._lock = threading.Lock()
-        self._known: dict[str, _Known] = {}
-        self._deltas: dict[str, tuple[tuple[int, int], Delta]] = {}
-        self._allowed: OrderedDict[tuple[int, str], tuple[int, Keys]] = OrderedDict()
-
-    @contextmanager
-    def view(self, name: str) -> Iterator[View | None]:
-        """The collection now; None while nothing was put in it. Raises UnknownCollection."""
-        with self.generations.store.reading() as db:
-            (commits,) = db.execute("SELECT value FROM meta WHERE name = 'commits'").fetchone()
-            commit = int(commits)
-            known = self._known.get(name)
-            if known is None or known.commit != commit:
-                known = self._known[name] = self._read(db, name, commit)
-            if known.space is None:
-                yield None
-                return
-            delta = self._delta(name, known.space_id, known.generation, known.space.embedder.dim)
-            yield View(db, commit, known.space_id, known.space, known.generation, known.whole, delta)
-
-    def give_up(self, name: str, generation: Generation, error: IndexDamaged) -> None:
-        """Search a collection without a generation that broke after it was verified."""
-        self.generations.give_up(generation, error)
-        self._known.pop(name, None)
-
-    def _read(self, db: sqlite3.Connection, name: str, commit: int) -> _Known:
-        row = db.execute("SELECT space_id FROM collections WHERE name = ?", (name,)).fetchone()
-        if row is None:
-            raise UnknownCollection(f"no collection {name!r}; it was removed")
-        if (space_id := row[0]) is None:
-            return _Known(commit, 0, None, None, False)
-        space = space_of(db.execute(SPACE + " WHERE s.id = ?", (space_id,)).fetchone())
-        generation = self.generations.newest(db, space_id)
-        whole = False
-        if generation is not None:
-            sql = "SELECT count(*) FROM chunks WHERE space_id = ? AND key <= ?"
-            (alive,) = db.execute(sql, (space_id, generation.info.high_key)).fetchone()
-            whole = alive == generation.info.count
-        return _Known(commit, space_id, space, generation, whole)
-
-    def _delta(self, name: str, space_id: int, generation: Generation | None, dim: int) -> Delta:
-        id, after = (generation.info.id, generation.info.high_key) if generation else (0, 0)
-        with self._lock:
-            found = self._deltas.get(name)
-            if found is None or found[0] != (space_id, id):
-                found = self._deltas[name] = (space_id, id), Delta(space_id, after=after, dim=dim)
-            return found[1]
-
-    def allowed(self, view: View, where: Where) -> Keys | None:
-        """The live keys that pass the filter, rising; None when it filters nothing.
-
-        Remembered as long as nothing is committed: both legs of a search ask for the same.
-        """
-        if not where:
-            return None
-        ask = (view.space_id, json_of(sorted(where.items())))
-        with self._lock:
-            commit, keys = self._allowed.get(ask, (-1, None))
-            if keys is not None and commit == view.commit:
-                self._allowed.move_to_end(ask)
-                return keys
-        keys = _passing(view, where)
-        with self._lock:
-            self._allowed[ask] = view.commit, keys
-            self._allowed.move_to_end(ask)
-            while len(self._allowed) > FILTERS_KEPT:
-                self._allowed.popitem(last=False)
-        return keys
 
 
 class SqliteCollection:
@@ -174,35 +80,75 @@ class SqliteCollection:
     def nearest(self, vector: Vectors, *, k: int, where: Where) -> list[Hit]:
         """The k live chunks with the highest cosine to ``vector`` (shape (dim,)), ties by key. Raises as
         :meth:`rank`."""
-        return self._hits(self.rank(vector=vector, vector_k=k, text="", text_k=1, where=where)[0])
+        _check(k)
+        near = self._searched(lambda view: self._near(view, vector, k=k, where=where), NO_RANKING)
+        return self._hits(near)
 
     def matching(self, text: str, *, k: int, where: Where) -> list[Hit]:
         """The k live chunks with the highest BM25 score for the words of ``text``; only those that match.
         Raises as :meth:`rank`."""
-        return self._hits(self.rank(vector=None, vector_k=1, text=text, text_k=k, where=where)[1])
+        _check(k)
+
+        def match(view: View) -> Ranking:
+            indexes = _lexical(view)
+            return self._match(view, indexes, ask(text, indexes), k=k, where=where)
+
+        return self._hits(self._searched(match, NO_RANKING))
 
     def rank(
         self, *, vector: Vectors | None, vector_k: int, text: str, text_k: int, where: Where
-    ) -> tuple[Ranking, Ranking]:
-        """The keys and scores of both legs, in one read transaction.
+    ) -> Candidates:
+        """See :class:`rag.protocols.Collection`; in one read transaction.
 
         Raises InvalidQuery for an impossible k or a vector that is not finite, EmbedderMismatch for one
         that another embedder made, UnknownCollection.
         """
         _check(vector_k)
         _check(text_k)
-        while True:
-            with self._views.view(self._name) as view:
-                if view is None:
-                    return NO_RANKING, NO_RANKING
-                try:
-                    near = NO_RANKING if vector is None else self._near(view, vector, k=vector_k, where=where)
-                    match = self._match(view, text, k=text_k, where=where) if text else NO_RANKING
-                    return near, match
-                except IndexDamaged as error:  # its files broke beneath it: tantivy reads them as it goes
-                    if view.generation is None:
-                        raise
-                    self._views.give_up(self._name, view.generation, error)
+
+        def offered(view: View) -> Candidates:
+            near = NO_RANKING if vector is None else self._near(view, vector, k=vector_k, where=where)
+            indexes = _lexical(view) if text else []
+            question = ask(text, indexes)
+            match = self._match(view, indexes, question, k=text_k, where=where) if text else NO_RANKING
+            keys = np.union1d(near.keys, match.keys)
+            return self._weighed(view, keys, vector, indexes, question, known=(near, match))
+
+        return self._searched(offered, NO_CANDIDATES)
+
+    def weigh(self, keys: Keys, *, vector: Vectors | None, text: str) -> Candidates:
+        """See :class:`rag.protocols.Collection`. Raises as :meth:`rank`."""
+
+        def weighed(view: View) -> Candidates:
+            if vector is not None:
+                self._check_vector(vector, view.space)
+            alive = np.array(sorted(_living(view, keys)), dtype=np.int64)
+            indexes = _lexical(view) if text else []
+            return self._weighed(view, alive, vector, indexes, ask(text, indexes))
+
+        return self._searched(weighed, NO_CANDIDATES)
+
+    def named(self, names: Sequence[str], *, where: Where) -> Mapping[str, Keys]:
+        """See :class:`rag.protocols.Collection`. Of each document its first NAMED chunks."""
+        with self._views.view(self._name) as view:
+            if view is None:
+                return {}
+            rows = view.db.execute(NAMED_CHUNKS, (view.space_id, json_of(list(names)), view.space_id, NAMED))
+            found: dict[str, list[int]] = {}
+            for name, key in rows:
+                found.setdefault(name, []).append(key)
+            allowed = self._views.allowed(view, where)
+        keys = {name: np.array(each, dtype=np.int64) for name, each in found.items()}
+        if allowed is not None:
+            keys = {name: each[np.isin(each, allowed)] for name, each in keys.items()}
+        return {name: each for name, each in keys.items() if len(each)}
+
+    def vectors(self, keys: Keys) -> tuple[Keys, Vectors]:
+        """See :class:`rag.protocols.Collection`."""
+        with self._views.view(self._name) as view:
+            if view is None:
+                return NO_CANDIDATES.keys, np.empty((0, 0), np.float32)
+            return _vectors(view, keys)
 
     def read(self, keys: Sequence[int]) -> list[Chunk]:
         """The chunks of these keys, in this order; those that died meanwhile are left out."""
@@ -234,17 +180,60 @@ class SqliteCollection:
             legs.append((search, judged or view.whole))
         return _best_live(view, legs, k=k)
 
-    def _match(self, view: View, text: str, *, k: int, where: Where) -> Ranking:
+    def _match(
+        self, view: View, indexes: Sequence[LexicalIndex], question: Question, *, k: int, where: Where
+    ) -> Ranking:
         allowed = self._views.allowed(view, where)
-        newest = view.delta.texts(view.db, commit=view.commit)
-        indexes = newest if view.generation is None else (*newest, view.generation.lexical)
-        question = ask(text, indexes)
-        judged = allowed is not None
-        legs: list[Leg] = [(partial(index.search, question, allowed=allowed), judged) for index in newest]
-        if view.generation is not None:
-            search = partial(view.generation.lexical.search, question, allowed=allowed)
-            legs.append((search, judged or view.whole))
+        legs: list[Leg] = []
+        for index in indexes:
+            old = view.generation is not None and index is view.generation.lexical
+            judged = allowed is not None or (old and view.whole)
+            legs.append((partial(index.search, question, allowed=allowed), judged))
         return _best_live(view, legs, k=k)
+
+    def _weighed(
+        self,
+        view: View,
+        keys: Keys,
+        vector: Vectors | None,
+        indexes: Sequence[LexicalIndex],
+        question: Question,
+        *,
+        known: tuple[Ranking, Ranking] = (NO_RANKING, NO_RANKING),
+    ) -> Candidates:
+        """Live keys (rising) with both scores: those that a leg found, the others computed."""
+        cosines = np.zeros(len(keys), np.float32)
+        bm25 = np.zeros(len(keys), np.float32)
+        near, match = known
+        cosines[np.searchsorted(keys, near.keys)] = near.scores
+        bm25[np.searchsorted(keys, match.keys)] = match.scores
+        mean = deviation = 0.0
+        if vector is not None:
+            rest, rows = _vectors(view, np.setdiff1d(keys, near.keys, assume_unique=True))
+            if len(rest):
+                cosines[np.searchsorted(keys, rest)] = similarities(rows, vector)
+            moments = [view.delta.moments(view.db, commit=view.commit)]
+            if view.generation is not None:
+                moments.append(view.generation.moments)
+            mean, deviation = spread(moments, vector)
+        rest = np.setdiff1d(keys, match.keys, assume_unique=True)
+        for index in indexes:
+            found, scores = index.search(question, k=max(1, len(rest)), allowed=rest)
+            bm25[np.searchsorted(keys, found)] = scores
+        return Candidates(keys, cosines, bm25, question.bound, mean, deviation)
+
+    def _searched(self, search: Callable[[View], T], nothing: T) -> T:
+        """``search`` in one read transaction; again without a generation whose files broke beneath it."""
+        while True:
+            with self._views.view(self._name) as view:
+                if view is None:
+                    return nothing
+                try:
+                    return search(view)
+                except IndexDamaged as error:  # tantivy reads its files as it goes
+                    if view.generation is None:
+                        raise
+                    self._views.give_up(self._name, view.generation, error)
 
     def _check_vector(self, vector: Vectors, space: Space) -> None:
         stored = space.embedder
@@ -262,13 +251,6 @@ class SqliteCollection:
 def _check(k: int) -> None:
     if k < 1:
         raise InvalidQuery(f"k = {k}: ask for 1 hit or more")
-
-
-def _passing(view: View, where: Where) -> Keys:
-    sql = LIVE_KEYS + HAS_VALUE * len(where)
-    values = [part for pair in where.items() for part in pair]
-    keys = [key for (key,) in view.db.execute(sql, (view.space_id, view.space_id, *values))]
-    return np.sort(np.array(keys, dtype=np.int64))
 
 
 def _best_live(view: View, legs: Sequence[Leg], *, k: int) -> Ranking:
@@ -309,3 +291,21 @@ def _living(view: View, keys: Keys) -> list[int]:
         (json_of(keys.tolist()), view.space_id),
     )
     return [key for (key,) in rows]
+
+
+def _lexical(view: View) -> list[LexicalIndex]:
+    """The indexes that hold the collection's texts together."""
+    newest = view.delta.texts(view.db, commit=view.commit)
+    return [*newest] if view.generation is None else [*newest, view.generation.lexical]
+
+
+def _vectors(view: View, keys: Keys) -> tuple[Keys, Vectors]:
+    """The stored vectors of these chunks: of those that are alive, by key."""
+    rows = view.db.execute(
+        "SELECT c.key, v.vector FROM json_each(?) asked JOIN chunks c ON c.key = asked.value "
+        "JOIN vectors v ON v.id = c.vector_id WHERE +c.space_id = ? ORDER BY c.key",
+        (json_of(keys.tolist()), view.space_id),
+    ).fetchall()
+    found = np.array([key for key, _ in rows], dtype=np.int64)
+    matrix = np.frombuffer(b"".join(vector for _, vector in rows), dtype=np.float32)
+    return found, matrix.reshape(len(rows), view.space.embedder.dim)

@@ -14,6 +14,7 @@ import numpy as np
 
 from indexes.generation import lexical_rows, vector_batches
 from indexes.lexical import LexicalIndex, LexicalRow
+from indexes.moments import Moments
 from rag.types import Keys, Vectors
 
 
@@ -36,6 +37,7 @@ class Delta:
         self._keys: Keys = np.empty(0, dtype=np.int64)
         self._matrix: Vectors = np.empty((0, dim), dtype=np.float32)
         self._count = 0
+        self._moments = Moments.none(dim)
         self._segments: tuple[_Segment, ...] = ()
         self._vectors_high = self._texts_high = after
         self._vectors_commit = self._texts_commit = -1
@@ -49,6 +51,14 @@ class Delta:
                     self._vectors_high = int(keys[-1])
                 self._vectors_commit = commit
             return self._keys[: self._count], self._matrix[: self._count]
+
+    def moments(self, db: sqlite3.Connection, *, commit: int) -> Moments:
+        """The moments of what :meth:`vectors` gives."""
+        _, matrix = self.vectors(db, commit=commit)
+        with self._extending:
+            if (known := self._moments.count) < len(matrix):
+                self._moments = self._moments.with_rows(matrix[known:])
+            return self._moments
 
     def texts(self, db: sqlite3.Connection, *, commit: int) -> tuple[LexicalIndex, ...]:
         """Lexical indexes that hold, together, everything up to ``commit``."""

@@ -22,6 +22,7 @@ from indexes.exact import ExactIndex, VectorIndex, similarities
 from indexes.faiss import FaissIndex
 from indexes.lexical import LexicalIndex, LexicalRow
 from indexes.manifest import sync, sync_folder, verify, write_manifest
+from indexes.moments import Moments
 from indexes.rows import SPACE, space_of
 from indexes.store import Store, transaction
 from rag.errors import IndexDamaged, InvalidSetting, RagError, StorageError
@@ -70,6 +71,7 @@ class Generation:
     info: GenerationInfo
     vectors: VectorIndex
     lexical: LexicalIndex
+    moments: Moments
 
 
 def backend(kind: str) -> type[VectorIndex]:
@@ -219,9 +221,8 @@ def open_generation(folder: Path, info: GenerationInfo) -> Generation:
     """Verify a generation's files and open them. Raises IndexDamaged."""
     verify(folder, sha256=info.manifest_sha256)
     try:
-        found = Generation(
-            info, backend(info.kind).open(folder / "vectors"), LexicalIndex.open(folder / "lexical")
-        )
+        vectors = backend(info.kind).open(folder / "vectors")
+        found = Generation(info, vectors, LexicalIndex.open(folder / "lexical"), Moments.load(folder))
     except RagError:
         raise
     except Exception as error:  # whatever a library raises over files that are as they were written
@@ -268,18 +269,22 @@ def _build(folder: Path, db: sqlite3.Connection, space_id: int, kind: str) -> tu
     dim = int(str(_embedder(db, space_id)["dim"]))
     sample: Sample = []
     every = max(1, count // RECALL_SAMPLE)
+    moments = Moments.none(dim)
 
     def sampled() -> Iterator[tuple[Keys, Vectors]]:
+        nonlocal moments
         seen = 0
         for keys, vectors in vector_batches(db, space_id, after=0):
             first = -seen % every
             # Copies: a view would keep its whole batch, and so all batches, in memory.
             sample.extend(zip(keys[first::every].tolist(), vectors[first::every].copy(), strict=True))
             seen += len(keys)
+            moments = moments.with_rows(vectors)
             yield keys, vectors
 
     (folder / "vectors").mkdir()
     backend(kind).build(folder / "vectors", sampled(), count=count, dim=dim)
+    moments.save(folder)
     LexicalIndex.build(folder / "lexical", lexical_rows(db, space_id, after=0))
     return sample, count
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from rag.errors import SchemaTooNew
+from rag.links import name_of
 
 Migration: TypeAlias = Sequence[str]
 
@@ -114,7 +115,14 @@ FIRST: Migration = (
     "CREATE INDEX generations_of_space ON generations(space_id)",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (FIRST,)
+SECOND: Migration = (
+    # The title as other documents would name this one: what a link is looked up by.
+    "ALTER TABLE documents ADD COLUMN name TEXT NOT NULL DEFAULT ''",
+    "UPDATE documents SET name = name_of(title)",
+    "CREATE INDEX documents_named ON documents(collection_id, name)",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (FIRST, SECOND)
 
 
 def version(db: sqlite3.Connection) -> int:
@@ -134,6 +142,7 @@ def refuse_newer(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRA
 def migrate(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
     """Apply the migrations that are missing, each in its own transaction. The caller holds the lock."""
     refuse_newer(db, migrations)
+    db.create_function("name_of", 1, name_of, deterministic=True)
     for number in range(version(db), len(migrations)):
         db.execute("BEGIN IMMEDIATE")
         try:

@@ -15,6 +15,7 @@ from indexes.ledger import OF_SPACE, SqliteLedger
 from indexes.rows import filter_values, json_of
 from indexes.store import transaction
 from rag.errors import EmbedderMismatch, StorageError
+from rag.links import name_of
 from rag.protocols import Change, PutChunks, PutDocument, PutItem, RemoveDocument, RemoveItem, Space
 from rag.types import Chunk, Document, Vectors, text_hash
 
@@ -218,7 +219,7 @@ class _Place:
         pages = [[page.start, page.label] for page in document.pages]
         row = self._db.execute(
             "INSERT INTO documents(collection_id, id, item_uri, digest, characters, title, uri, metadata, "
-            "pages, added_at, text) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "pages, added_at, text, name) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 self.collection,
                 document.id,
@@ -231,6 +232,7 @@ class _Place:
                 json_of(pages),
                 self._now,
                 document.text,
+                name_of(document.title),
             ),
         )
         key = int(row.lastrowid or 0)

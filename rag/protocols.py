@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rag.errors import ReasonCode
-from rag.types import Chunk, Document, EmbedderInfo, Ranking, Vectors
+from rag.types import Candidates, Chunk, Document, EmbedderInfo, Keys, Vectors
 
 Where: TypeAlias = Mapping[str, str]
 """A metadata filter: every key must have this value (a list: contain it). {} filters nothing."""
@@ -58,19 +58,33 @@ class Collection(Protocol):
 
     def rank(
         self, *, vector: Vectors | None, vector_k: int, text: str, text_k: int, where: Where
-    ) -> tuple[Ranking, Ranking]:
+    ) -> Candidates:
         """As of one moment: the ``vector_k`` live chunks with the highest cosine to ``vector`` (shape
-        (dim,); None asks for none), and the ``text_k`` with the highest BM25 score for the words of
-        ``text`` ("" asks for none), only those that match. Equal scores by key."""
+        (dim,); None asks for none) and the ``text_k`` with the highest BM25 score for the words of
+        ``text`` ("" asks for none; only those that match), equal scores by key; all with both scores."""
+
+    def weigh(self, keys: Keys, *, vector: Vectors | None, text: str) -> Candidates:
+        """The same scores for these chunks, whatever their rank; those that are not alive are left out."""
+
+    def named(self, names: Sequence[str], *, where: Where) -> Mapping[str, Keys]:
+        """The live chunks of the documents whose title is one of ``names`` (as :func:`rag.links.name_of`
+        writes them), by the name, in document order. Names that no document has are left out."""
+
+    def vectors(self, keys: Keys) -> tuple[Keys, Vectors]:
+        """Of these chunks those that are alive, rising, and their vectors, shape (n, dim)."""
 
     def read(self, keys: Sequence[int]) -> list[Chunk]:
         """The chunks of these keys, in this order; those that died meanwhile are left out."""
 
 
 class Reranker(Protocol):
-    """Scores pairs of question and passage; higher is better."""
+    """Scores pairs of question and passage."""
 
-    def score(self, question: str, passages: Sequence[str]) -> Sequence[float]: ...
+    def score(self, question: str, passages: Sequence[str], *, seconds: float) -> Sequence[float]:
+        """Scores of the first passages, as many as can be had in about ``seconds``, one at least.
+
+        Higher is better; the scores of one call are comparable with each other. Raises RagError.
+        """
 
 
 @dataclass(frozen=True, slots=True)

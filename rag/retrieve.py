@@ -1,31 +1,30 @@
-"""From a question to ranked chunks: the vector leg, the lexical leg, and their fusion.
+"""From a question to ranked chunks, stage by stage, each stage to be looked at afterwards.
 
-The fusion is a convex combination of two measures of evidence, each between 0 and 1 and each made so
-that a leg which has nothing to say about *this* question says it quietly:
+    rank     both legs offer candidates, each with both of its scores (:class:`rag.protocols.Collection`)
+    fuse     the two scores become one (:mod:`rag.fuse`)
+    follow   documents that the best passages name join them (:mod:`rag.links`)
+    rerank   a model reads the best once more, where one is configured (:mod:`rag.rerank`)
+    choose   at most so many of a document, unlike each other, above a threshold (:mod:`rag.choose`)
 
-- lexical: the BM25 score as a share of the best one, times the share of the question's words that the
-  best lexical hit holds. BM25 alone cannot tell "the best of a bad lot": an English question over
-  Spanish documents matches a name here and there, and the best of those is still scored 1 of 1.
-- vector: how far a cosine lies above the background (the last of the pool) on the way to identity,
-  ``(cosine - floor) / (1 - floor)``. Unlike min-max this keeps the spread: where an embedder sees all
-  texts of a foreign language alike, all are near 0. It is the same for embedders whose cosines live
-  between 0.7 and 0.9 as for those that use the whole range.
-
-Reciprocal rank fusion (Cormack et al. 2009) and min-max combinations (Bruch et al. 2023, "An Analysis
-of Fusion Functions for Hybrid Retrieval") were measured beside it and lose to it where one leg is weak.
+:meth:`Retriever.search` gives the hits, :meth:`Retriever.trace` the hits with what every stage did.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
+from rag.choose import choose
 from rag.errors import InvalidQuery, InvalidSetting
-from rag.protocols import NO_WHERE, Collection, Embedder, Where
-from rag.types import Chunk, EmbedderInfo, Hit, Ranking, clean_text
-from rag.words import Terms, language_named, language_of
+from rag.fuse import Evidence, evidence, ranked
+from rag.links import name_of, names
+from rag.protocols import NO_WHERE, Collection, Embedder, Reranker, Where
+from rag.rerank import rerank
+from rag.types import Candidates, Chunk, EmbedderInfo, Hit, Keys, Ranking, Vectors, clean_text
 
 Mode: TypeAlias = Literal["hybrid", "vector", "lexical"]
 
@@ -33,6 +32,12 @@ MAX_K = 1000
 """More than anyone reads; a bound, so that no request makes the indexes sort everything."""
 MAX_QUESTION = 20_000
 """Characters. A page of text is a question; a book is not."""
+LINK = 3.0
+"""What being named by a better passage is worth, in standard deviations of meaning. On 2wiki, whose answers
+stand in several documents, nDCG@10 rises from .752 to .910 and R@100 from .81 to .98; on four sets without
+such links it costs at most .001. Twice as much gains .018 more there, and costs up to .004 here."""
+LINKED = 512
+"""Chunks of named documents that are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,11 @@ class RetrievalSettings:
     """How a question is turned into hits; part of an answer's receipt.
 
     ``vector_pool`` and ``lexical_pool`` are how many candidates each leg offers to the fusion;
-    ``vector_weight`` is the share of the vector leg in it, from 0 to 1. Raises InvalidSetting.
+    ``vector_weight`` is the share of the vector leg in it, from 0 to 1; ``links`` of how many of the best
+    documents the names are followed (0: none). ``rerank_pool`` hits are read again by the reranker, if
+    there is one, in at most ``rerank_seconds``. ``per_document`` is the most hits of one document (0: no
+    limit), ``diversity`` how much a hit loses for being like a better one (0: nothing, up to 1), and
+    ``min_score`` the least score of a hit. Raises InvalidSetting.
     """
 
     mode: Mode = field(default="hybrid", kw_only=True)
@@ -48,22 +57,61 @@ class RetrievalSettings:
     vector_pool: int = field(default=200, kw_only=True)
     lexical_pool: int = field(default=200, kw_only=True)
     vector_weight: float = field(default=0.5, kw_only=True)
+    links: int = field(default=2, kw_only=True)
+    rerank_pool: int = field(default=30, kw_only=True)
+    rerank_seconds: float = field(default=2.0, kw_only=True)
+    per_document: int = field(default=0, kw_only=True)
+    diversity: float = field(default=0.0, kw_only=True)
+    min_score: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             raise InvalidSetting(f"retrieval mode {self.mode!r}: choose one of {', '.join(get_args(Mode))}")
-        for name in ("k", "vector_pool", "lexical_pool"):
-            if not 1 <= getattr(self, name) <= MAX_K:
-                raise InvalidSetting(f"retrieval {name} = {getattr(self, name)}: choose 1 to {MAX_K}")
-        if not 0 <= self.vector_weight <= 1:
-            raise InvalidSetting(f"retrieval vector_weight = {self.vector_weight}: choose 0 to 1")
+        bounds: Mapping[str, tuple[float, float]] = {
+            **dict.fromkeys(("k", "vector_pool", "lexical_pool", "rerank_pool"), (1, MAX_K)),
+            **dict.fromkeys(("vector_weight", "diversity"), (0, 1)),
+            "links": (0, 10),
+            "per_document": (0, MAX_K),
+            "rerank_seconds": (0, 600),
+        }
+        for name, (least, most) in bounds.items():
+            if not least <= (value := getattr(self, name)) <= most:
+                raise InvalidSetting(f"retrieval {name} = {value}: choose {least} to {most}")
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """One search as it went. ``hits`` is its result; the rest says how it came about.
+
+    ``fused`` ranks all ``candidates``; ``linked`` says of a chunk that joined them by a link which chunk
+    named its document, and by which name. ``read`` are the hits before the last stage, in the order that
+    the reranker gave them where there is one, and ``dropped`` says of a chunk why the last stage left it
+    out although others behind it came in.
+    """
+
+    question: str
+    settings: RetrievalSettings
+    candidates: Candidates
+    fused: Ranking
+    linked: Mapping[int, tuple[int, str]]
+    read: tuple[Hit, ...]
+    reranked: bool
+    dropped: Mapping[int, str]
+    hits: tuple[Hit, ...]
 
 
 class Retriever:
     """Ranked chunks for a question, from any collection."""
 
-    def __init__(self, embedder: Embedder, *, settings: RetrievalSettings | None = None) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        settings: RetrievalSettings | None = None,
+        reranker: Reranker | None = None,
+    ) -> None:
         self._embedder = embedder
+        self._reranker = reranker
         self.embedder: EmbedderInfo = embedder.info
         self.settings = settings or RetrievalSettings()
 
@@ -72,32 +120,117 @@ class Retriever:
     ) -> list[Hit]:
         """The ``k`` best chunks (default: the settings'), best first; equal scores by chunk key.
 
-        Scores: hybrid 0 to 1, vector a cosine, lexical BM25. Fewer than ``k`` come back when no more
-        chunks pass ``where`` or, in lexical mode, match. Raises InvalidQuery.
+        Scores: hybrid 0 to 1, vector a cosine, lexical BM25; a reranker's own where there is one. Fewer than
+        ``k`` come back when no more chunks pass ``where``, the settings' limits or, in lexical mode, match.
+        Raises InvalidQuery.
         """
+        return list(self.trace(collection, question, k=k, where=where).hits)
+
+    def trace(
+        self, collection: Collection, question: str, *, k: int | None = None, where: Where = NO_WHERE
+    ) -> Trail:
+        """The same search, with what every stage did. Raises InvalidQuery."""
         question = checked_question(question)
-        settings = self.settings
-        k = settings.k if k is None else k
-        if not 1 <= k <= MAX_K:
-            raise InvalidQuery(f"k = {k}: ask for 1 to {MAX_K} passages")
-        vector = (
-            None if settings.mode == "lexical" else self._embedder.embed([question], input_type="query")[0]
-        )
-        hybrid = settings.mode == "hybrid"
-        near, match = collection.rank(
+        if k is not None and not 1 <= k <= MAX_K:
+            raise InvalidQuery(f"k = {k}: ask for 1 to {MAX_K} hits")
+        settings = self.settings if k is None else replace(self.settings, k=k)
+        mode = settings.mode
+        vector = None if mode == "lexical" else self.vector(question)
+        hybrid = mode == "hybrid"
+        candidates = collection.rank(
             vector=vector,
-            vector_k=max(k, settings.vector_pool) if hybrid else k,
-            text="" if settings.mode == "vector" else question,
-            text_k=max(k, settings.lexical_pool) if hybrid else k,
+            vector_k=max(settings.k, settings.vector_pool) if hybrid else settings.k,
+            text="" if mode == "vector" else question,
+            text_k=max(settings.k, settings.lexical_pool) if hybrid else settings.k,
             where=where,
         )
-        if not hybrid:
-            return _read(collection, match if settings.mode == "lexical" else near)
-        best = collection.read(match.keys[:1].tolist())
-        covered = _covered(question, best[0]) if best else 0.0
-        return _read(
-            collection, fuse(near, match, covered=covered, vector_weight=settings.vector_weight, k=k)
+        linked: dict[int, tuple[int, str]] = {}
+        if hybrid:
+            weight = evidence(candidates, vector_weight=settings.vector_weight)
+            if settings.links and vector is not None:
+                candidates, weight, linked = self._followed(
+                    collection, question, vector, candidates, weight, where
+                )
+            fused = ranked(candidates, weight)
+        else:
+            scores = candidates.cosines if mode == "vector" else candidates.bm25
+            order = np.lexsort((candidates.keys, -scores))
+            fused = Ranking(candidates.keys[order], scores[order])
+        hits = self._read(collection, fused, settings)
+        if self._reranker is not None:
+            hits = rerank(
+                question,
+                hits,
+                self._reranker,
+                pool=settings.rerank_pool,
+                seconds=settings.rerank_seconds,
+            )
+        chosen, dropped = choose(
+            hits,
+            k=settings.k,
+            per_document=settings.per_document,
+            diversity=settings.diversity,
+            min_score=settings.min_score,
+            vectors=collection.vectors,
         )
+        return Trail(
+            question=question,
+            settings=settings,
+            candidates=candidates,
+            fused=fused,
+            linked=MappingProxyType(linked),
+            read=tuple(hits),
+            reranked=self._reranker is not None,
+            dropped=MappingProxyType(dropped),
+            hits=tuple(chosen),
+        )
+
+    def vector(self, question: str) -> Vectors:
+        """The question's vector, shape (dim,)."""
+        vector: Vectors = self._embedder.embed([question], input_type="query")[0]
+        return vector
+
+    def _followed(
+        self,
+        collection: Collection,
+        question: str,
+        vector: Vectors,
+        candidates: Candidates,
+        weight: Evidence,
+        where: Where,
+    ) -> tuple[Candidates, Evidence, dict[int, tuple[int, str]]]:
+        """The candidates and their evidence, with the chunks of the documents that the best ones name; none
+        of those is lifted above the one that names it."""
+        best = _first_of_documents(collection, ranked(candidates, weight), self.settings.links)
+        linked: dict[int, tuple[int, str]] = {}
+        for chunk in best:
+            own = name_of(chunk.title)
+            met = [name for name in names(chunk.text) if name != own]
+            for name, keys in collection.named(met, where=where).items():
+                for key in keys.tolist():
+                    linked.setdefault(key, (chunk.key, name))
+        if not linked:
+            return candidates, weight, {}
+        keys = np.array(sorted(linked)[:LINKED], dtype=np.int64)
+        new = np.setdiff1d(keys, candidates.keys, assume_unique=True)
+        candidates = _joined(candidates, collection.weigh(new, vector=vector, text=question))
+        weight = evidence(candidates, vector_weight=self.settings.vector_weight)
+        place = np.searchsorted(candidates.keys, keys)
+        namer = np.searchsorted(candidates.keys, [linked[key][0] for key in keys.tolist()])
+        lifted = np.minimum(weight[place] + LINK, weight[namer])
+        weight[place] = np.maximum(weight[place], lifted)
+        return candidates, weight, linked
+
+    def _read(self, collection: Collection, fused: Ranking, settings: RetrievalSettings) -> list[Hit]:
+        """As many of the best as the stages behind may need."""
+        enough = settings.k
+        if self._reranker is not None:
+            enough = max(enough, settings.rerank_pool)
+        if settings.per_document or settings.diversity:
+            enough = max(enough, len(fused.keys))
+        keys = fused.keys[:enough].tolist()
+        scores = dict(zip(keys, fused.scores[:enough].tolist(), strict=True))
+        return [Hit(chunk, scores[chunk.key]) for chunk in collection.read(keys)]
 
 
 def checked_question(question: str) -> str:
@@ -110,38 +243,23 @@ def checked_question(question: str) -> str:
     return question
 
 
-def fuse(near: Ranking, match: Ranking, *, covered: float, vector_weight: float, k: int) -> Ranking:
-    """One ranking of ``k`` from the vector leg's (cosines) and the lexical leg's (BM25), scores 0 to 1.
-
-    ``covered`` is the share of the question's words that the best lexical hit holds. A chunk that a
-    leg did not offer gets that leg's floor. See the module's docstring for the why.
-
-    >>> near = Ranking(np.array([2, 1, 3]), np.array([0.8, 0.7, 0.1], np.float32))
-    >>> match = Ranking(np.array([1, 2]), np.array([2.0, 0.9], np.float32))
-    >>> ranked = fuse(near, match, covered=1.0, vector_weight=0.5, k=2)
-    >>> ranked.keys.tolist(), ranked.scores.round(3).tolist()
-    ([1, 2], [0.8330000042915344, 0.6140000224113464])
-    """
-    keys, place = np.unique(np.concatenate([near.keys, match.keys]), return_inverse=True)
-    scores = np.zeros(len(keys), np.float64)
-    if len(near.keys):
-        floor = float(near.scores.min())
-        if (span := 1.0 - floor) > 1e-6:
-            scores[place[: len(near.keys)]] += vector_weight * (near.scores - floor) / span
-    if len(match.keys) and (best := float(match.scores.max())) > 0:
-        scores[place[len(near.keys) :]] += (1.0 - vector_weight) * covered * match.scores / best
-    order = np.lexsort((keys, -scores))[:k]
-    return Ranking(keys[order], scores[order].astype(np.float32))
+def _first_of_documents(collection: Collection, ranking: Ranking, count: int) -> list[Chunk]:
+    """The best chunk of each of the ``count`` best documents."""
+    best: dict[str, Chunk] = {}
+    for chunk in collection.read(ranking.keys[: 8 * count].tolist()):
+        best.setdefault(chunk.document_id, chunk)
+        if len(best) == count:
+            break
+    return list(best.values())
 
 
-def _read(collection: Collection, ranking: Ranking) -> list[Hit]:
-    scores = dict(zip(ranking.keys.tolist(), ranking.scores.tolist(), strict=True))
-    return [Hit(chunk, scores[chunk.key]) for chunk in collection.read(list(scores))]
-
-
-def _covered(question: str, chunk: Chunk) -> float:
-    """The share of the question's words that the chunk holds."""
-    text = chunk.embedded_text
-    language = language_named(chunk.metadata.get("language")) or language_of(text)
-    terms = Terms(question, language=language)
-    return terms.held(text) / len(terms.words) if terms.words else 0.0
+def _joined(one: Candidates, other: Candidates) -> Candidates:
+    """Both, which share no key; scored against the same question and collection."""
+    keys: Keys = np.concatenate([one.keys, other.keys])
+    order = np.argsort(keys)
+    return replace(
+        one,
+        keys=keys[order],
+        cosines=np.concatenate([one.cosines, other.cosines])[order],
+        bm25=np.concatenate([one.bm25, other.bm25])[order],
+    )

@@ -15,9 +15,11 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
+from rag.links import name_of
 from rag.protocols import Embedder, Message, Offsets, Where
-from rag.types import Chunk, EmbedderInfo, Ranking, Vectors
+from rag.types import Candidates, Chunk, EmbedderInfo, Keys, Vectors
 from rag.words import fold, spans
 
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -84,8 +86,8 @@ class MemoryCollection:
     >>> texts = {"tea": "boil the water", "train": "leaves at noon"}
     >>> chunks = [Chunk(name, text, 0, len(text)) for name, text in texts.items()]
     >>> shelf = MemoryCollection(chunks, HashEmbedder())
-    >>> _, match = shelf.rank(vector=None, vector_k=1, text="boiled? boil!", text_k=5, where={})
-    >>> [chunk.document_id for chunk in shelf.read(match.keys.tolist())]
+    >>> found = shelf.rank(vector=None, vector_k=1, text="boiled? boil!", text_k=5, where={})
+    >>> [chunk.document_id for chunk in shelf.read(found.keys.tolist())]
     ['tea']
     """
 
@@ -101,33 +103,60 @@ class MemoryCollection:
 
     def rank(
         self, *, vector: Vectors | None, vector_k: int, text: str, text_k: int, where: Where
-    ) -> tuple[Ranking, Ranking]:
+    ) -> Candidates:
         self.asked.append((vector_k, text_k))
-        near = [] if vector is None else (self._vectors @ vector).tolist()
-        return self._best(near, vector_k, where, least=-2.0), self._best(self._bm25(text), text_k, where)
+        passing = np.array(
+            [
+                key
+                for key, chunk in self.chunks.items()
+                if all(chunk.metadata.get(name) == value for name, value in where.items())
+            ],
+            dtype=np.int64,
+        )
+        every = self.weigh(passing, vector=vector, text=text)
+        offered = np.zeros(len(every), dtype=bool)
+        if vector is not None:
+            offered[np.lexsort((every.keys, -every.cosines))[:vector_k]] = True
+        matching = np.lexsort((every.keys, -every.bm25))[:text_k]
+        offered[matching[every.bm25[matching] > 0]] = True
+        return replace(
+            every, keys=every.keys[offered], cosines=every.cosines[offered], bm25=every.bm25[offered]
+        )
+
+    def weigh(self, keys: Keys, *, vector: Vectors | None, text: str) -> Candidates:
+        known = np.array(sorted(key for key in keys.tolist() if key in self.chunks), dtype=np.int64)
+        cosines = np.zeros(len(self.chunks), np.float32) if vector is None else self._vectors @ vector
+        bm25, bound = self._bm25(text)
+        spread = (0.0, 0.0) if vector is None else (float(cosines.mean()), float(cosines.std()))
+        return Candidates(known, cosines[known - 1], bm25[known - 1], bound, *spread)
+
+    def named(self, names: Sequence[str], *, where: Where) -> dict[str, Keys]:
+        found: dict[str, list[int]] = {}
+        for key, chunk in self.chunks.items():
+            if all(chunk.metadata.get(name) == value for name, value in where.items()):
+                found.setdefault(name_of(chunk.title), []).append(key)
+        return {name: np.array(found[name], dtype=np.int64) for name in names if name in found}
+
+    def vectors(self, keys: Keys) -> tuple[Keys, Vectors]:
+        known = np.array(sorted(key for key in keys.tolist() if key in self.chunks), dtype=np.int64)
+        return known, self._vectors[known - 1]
 
     def read(self, keys: Sequence[int]) -> list[Chunk]:
         return [self.chunks[key] for key in keys if key in self.chunks]
 
-    def _bm25(self, text: str) -> list[float]:
+    def _bm25(self, text: str) -> tuple[npt.NDArray[np.float32], float]:
+        """The scores of all chunks, and the bound of the question's."""
         mean = sum(map(len, self._words)) / len(self._words)
-        scores = [0.0] * len(self._words)
+        scores = np.zeros(len(self._words), np.float32)
+        bound = 0.0
         for word in set(_folded(text)):
             holding = sum(word in words for words in self._words)
             idf = math.log(1 + (len(self._words) - holding + 0.5) / (holding + 0.5))
+            bound += idf * 2.2
             for place, words in enumerate(self._words):
                 count = words.count(word)
                 scores[place] += idf * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * len(words) / mean))
-        return scores
-
-    def _best(self, scores: Sequence[float], k: int, where: Where, *, least: float = 0.0) -> Ranking:
-        ranked = sorted(
-            (-score, chunk.key)
-            for chunk, score in zip(self.chunks.values(), scores, strict=False)
-            if score > least and all(chunk.metadata.get(key) == value for key, value in where.items())
-        )[:k]
-        keys = np.array([key for _, key in ranked], dtype=np.int64)
-        return Ranking(keys, np.array([-score for score, _ in ranked], dtype=np.float32))
+        return scores, bound
 
 
 def _folded(text: str) -> list[str]:

@@ -131,6 +131,32 @@ NO_RANKING = Ranking(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True)
+class Candidates:
+    """What may answer a question, each chunk with both of its scores, whichever leg offered it.
+
+    ``keys``, ``cosines`` and ``bm25`` have shape (n,), in the order of the keys; a BM25 of 0 means that the
+    chunk holds none of the question's words. The rest makes the scores of different questions comparable:
+    ``bound`` is what a text would score by BM25 at most, ``mean`` and ``deviation`` are those of the
+    question's cosines to *all* chunks of the collection. A leg that was not asked leaves zeros.
+    """
+
+    keys: Keys
+    cosines: npt.NDArray[np.float32]
+    bm25: npt.NDArray[np.float32]
+    bound: float
+    mean: float
+    deviation: float
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+NO_CANDIDATES = Candidates(
+    np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32), 0.0, 0.0, 0.0
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """A question with its id, as an evaluation set names it."""
 

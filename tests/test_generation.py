@@ -79,7 +79,7 @@ def test_manifest_says_what_is_in_the_folder(catalogue):
     assert about["kind"] == info.kind == catalogue.kind
     assert (about["count"], about["dim"], about["high_key"]) == (40, 16, info.high_key)
     assert about["fingerprint"] == EMBEDDER.info.fingerprint
-    assert {name.split("/")[0] for name in about["files"]} == {"vectors", "lexical"}
+    assert {name.split("/")[0] for name in about["files"]} == {"vectors", "lexical", "moments.npz"}
     verify(folder, sha256=info.manifest_sha256)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rag.choose import choose
 from rag.errors import InvalidQuery, InvalidSetting
+from rag.fuse import evidence, ranked
 from rag.highlight import matches
-from rag.retrieve import MAX_K, RetrievalSettings, Retriever, fuse
+from rag.retrieve import MAX_K, RetrievalSettings, Retriever
 from rag.testing import HashEmbedder, MemoryCollection
-from rag.types import Chunk, Hit, Ranking
+from rag.types import Candidates, Chunk, Hit
 
 TEXTS = {
     "tea.md": "Tea is made with boiling water and green leaves.",
@@ -52,15 +53,15 @@ def test_every_mode_finds_the_passage_and_scores_fall(collection, embedder, mode
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
 
-def test_vector_scores_are_cosines_and_lexical_scores_are_the_legs_own(collection, embedder):
+def test_vector_scores_are_cosines_and_lexical_scores_are_bm25(collection, embedder):
     question = "boiling water"
     vector = embedder.embed([question], input_type="query")[0]
-    legs = collection.rank(vector=vector, vector_k=4, text=question, text_k=4, where={})
-    for mode, leg in zip(("vector", "lexical"), legs, strict=True):
+    every = collection.weigh(np.array([1, 2, 3, 4]), vector=vector, text=question)
+    for mode, scores in (("vector", every.cosines), ("lexical", every.bm25)):
         hits = Retriever(embedder, settings=RetrievalSettings(mode=mode)).search(collection, question, k=4)
-        assert [(hit.chunk.key, hit.score) for hit in hits] == list(
-            zip(leg.keys.tolist(), leg.scores.tolist(), strict=True)
-        )
+        place = dict(zip(every.keys.tolist(), scores.tolist(), strict=True))
+        assert [hit.score for hit in hits] == [place[hit.chunk.key] for hit in hits]
+        assert len(hits) == (4 if mode == "vector" else int((scores > 0).sum()))
 
 
 def test_legs_offer_their_pools_and_never_fewer_than_k(collection, embedder):
@@ -115,62 +116,147 @@ def test_strange_questions_are_asked_like_any_other(collection, embedder):
 # --- fusion -----------------------------------------------------------------------------------
 
 
-def ranking(*pairs: tuple[int, float]) -> Ranking:
-    """A leg's ranking, from keys and scores in any order."""
-    ordered = sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
-    keys, scores = [key for key, _ in ordered], [score for _, score in ordered]
-    return Ranking(np.array(keys, dtype=np.int64), np.array(scores, dtype=np.float32))
+def candidates(*rows: tuple[float, float], bound: float = 10.0, mean: float = 0.3, deviation: float = 0.1):
+    """Candidates with keys from 1 on, from pairs of cosine and BM25."""
+    cosines, bm25 = zip(*rows, strict=True)
+    keys = np.arange(1, len(rows) + 1)
+    return Candidates(keys, np.float32(cosines), np.float32(bm25), bound, mean, deviation)
 
 
-legs = st.lists(st.tuples(st.integers(1, 20), st.floats(-1, 1)), max_size=15, unique_by=lambda pair: pair[0])
-shares = st.floats(0, 1)
+pairs = st.lists(st.tuples(st.floats(-1, 1), st.floats(0, 10)), min_size=1, max_size=15)
 
 
 @settings(max_examples=200, deadline=None)
-@given(near=legs, matching=legs, weight=shares, covered=shares)
-def test_fused_scores_lie_between_0_and_1_and_every_candidate_comes_once(near, matching, weight, covered):
-    close, bm25 = ranking(*near), ranking(*((key, 5 * (score + 1.01)) for key, score in matching))
-    fused = fuse(close, bm25, covered=covered, vector_weight=weight, k=100)
-    assert sorted(fused.keys.tolist()) == sorted({key for key, _ in near} | {key for key, _ in matching})
-    assert ((fused.scores > -1e-6) & (fused.scores < 1 + 1e-6)).all()
+@given(rows=pairs, weight=st.floats(0, 1))
+def test_fused_scores_lie_between_0_and_1_and_fall(rows, weight):
+    offered = candidates(*rows)
+    fused = ranked(offered, evidence(offered, vector_weight=weight))
+    assert sorted(fused.keys.tolist()) == offered.keys.tolist()
+    assert ((fused.scores >= 0) & (fused.scores <= 1)).all()
     assert (np.diff(fused.scores) <= 0).all()
-    best = fuse(close, bm25, covered=covered, vector_weight=weight, k=3)
-    assert best.keys.tolist() == fused.keys.tolist()[:3]
 
 
 @settings(max_examples=100, deadline=None)
-@given(near=legs, matching=legs)
-def test_at_either_end_the_fusion_ranks_as_that_leg_alone(near, matching):
-    close, bm25 = ranking(*near), ranking(*((key, 5 * (score + 1.01)) for key, score in matching))
-    for weight, leg in ((1.0, close), (0.0, bm25)):
-        place = dict(zip(leg.keys.tolist(), leg.scores.tolist(), strict=True))
-        fused = fuse(close, bm25, covered=1.0, vector_weight=weight, k=100)
-        ranked = [place[key] for key in fused.keys[fused.scores > 1e-9].tolist()]
-        assert all(a >= b - 1e-5 for a, b in itertools.pairwise(ranked))
+@given(rows=pairs)
+def test_at_either_end_the_fusion_ranks_as_that_leg_alone(rows):
+    offered = candidates(*rows)
+    for weight, scores in ((1.0, offered.cosines), (0.0, offered.bm25)):
+        fused = ranked(offered, evidence(offered, vector_weight=weight))
+        assert (np.diff(scores[fused.keys - 1]) <= 1e-6).all()
 
 
-def test_a_lexical_leg_that_meets_few_of_the_words_yields_to_the_vectors(embedder):
-    texts = {"right": "protons in the nucleus", "door": "hold the door", "other": "a walk in the park"}
-    weak = shelf_of(texts, embedder)
-    near, match = ranking((1, 0.7), (3, 0.4), (2, 0.1)), ranking((2, 9.0))
-    assert fuse(near, match, covered=0.2, vector_weight=0.5, k=1).keys.tolist() == [1]
-    assert fuse(near, match, covered=1.0, vector_weight=0.5, k=1).keys.tolist() == [2]
-    hits = Retriever(embedder).search(weak, "how many protons does the nucleus of hydrogen hold", k=1)
-    assert found(hits) == ["right"]
+def test_words_that_answer_little_of_the_question_yield_to_the_meaning():
+    weak = candidates((0.7, 0.0), (0.3, 9.0), bound=90.0)
+    strong = candidates((0.7, 0.0), (0.3, 9.0), bound=12.0)
+    assert ranked(weak, evidence(weak)).keys.tolist() == [1, 2]
+    assert ranked(strong, evidence(strong)).keys.tolist() == [2, 1]
 
 
-def test_a_vector_leg_that_sees_all_alike_yields_to_the_words():
-    blind = ranking(*((key, 0.40 - key / 1000) for key in range(1, 6)))
-    words = ranking((5, 3.0), (4, 1.0))
-    assert fuse(blind, words, covered=1.0, vector_weight=0.5, k=1).keys.tolist() == [5]
+def test_an_embedder_that_sees_all_alike_leaves_it_to_the_words():
+    blind = candidates((0.4, 0.0), (0.4, 3.0), mean=0.4, deviation=0.0)
+    assert ranked(blind, evidence(blind)).keys.tolist() == [2, 1]
 
 
 def test_the_fusion_is_blind_to_where_an_embedders_cosines_lie():
-    wide, narrow = (ranking((1, a), (2, b), (3, c)) for a, b, c in ((0.8, 0.5, 0.1), (0.95, 0.875, 0.775)))
-    words = ranking((2, 3.0), (3, 1.0))
-    a, b = (fuse(leg, words, covered=1.0, vector_weight=0.5, k=3) for leg in (wide, narrow))
-    assert a.keys.tolist() == b.keys.tolist()
-    assert np.allclose(a.scores, b.scores, atol=1e-5)
+    wide = candidates((0.8, 1.0), (0.5, 4.0), (0.1, 2.0), mean=0.2, deviation=0.2)
+    narrow = candidates((0.95, 1.0), (0.875, 4.0), (0.775, 2.0), mean=0.8, deviation=0.05)
+    assert np.allclose(evidence(wide), evidence(narrow), atol=1e-5)
+
+
+# --- links ------------------------------------------------------------------------------------
+
+FILMS = {
+    "Dust and Noon": "Dust and Noon is a film of 1971, directed by Ana Gil Pérez.",
+    "Ana Gil Pérez (director)": "She was born in Soria; her mother was a judge.",
+    "Sundial": "The sun stands highest at noon.",
+    "Carlos Gil": "He paints trains that leave the old station.",
+}
+
+
+@pytest.fixture
+def films(embedder) -> MemoryCollection:
+    chunks = [Chunk(title, text, 0, len(text), title=title) for title, text in FILMS.items()]
+    return MemoryCollection(chunks, embedder)
+
+
+def test_a_document_that_the_best_passage_names_is_found(films, embedder):
+    question = "Where was the director of the film Dust and Noon born?"
+    followed = Retriever(embedder, settings=RetrievalSettings(vector_pool=1, lexical_pool=1, links=1))
+    trail = followed.trace(films, question, k=1)
+    assert trail.fused.keys.tolist() == [1, 2]
+    assert trail.linked == {2: (1, "ana gil perez")}
+    alone = Retriever(embedder, settings=RetrievalSettings(vector_pool=1, lexical_pool=1, links=0))
+    assert alone.trace(films, question, k=1).fused.keys.tolist() == [1]
+
+
+def test_links_respect_the_filter(embedder):
+    chunks = [
+        Chunk(
+            title, text, 0, len(text), title=title, metadata={"open": "yes" if "Ana" not in title else "no"}
+        )
+        for title, text in FILMS.items()
+    ]
+    trail = Retriever(embedder).trace(
+        MemoryCollection(chunks, embedder), "the director of Dust and Noon", k=4, where={"open": "yes"}
+    )
+    assert 2 not in trail.fused.keys
+
+
+# --- choosing ---------------------------------------------------------------------------------
+
+
+def shelf_hits(*rows: tuple[str, float]) -> list[Hit]:
+    return [Hit(Chunk(d, str(n), 0, 1, key=n), score) for n, (d, score) in enumerate(rows, 1)]
+
+
+def rows_by_key(vectors: dict[int, Sequence[float]]):
+    def read(keys):
+        known = [key for key in keys.tolist() if key in vectors]
+        return np.array(known), np.float32([vectors[key] for key in known])
+
+    return read
+
+
+def test_no_more_than_so_many_hits_of_a_document(collection, embedder):
+    hits = shelf_hits(("a", 0.9), ("a", 0.8), ("a", 0.7), ("b", 0.6), ("c", 0.5))
+    chosen, dropped = choose(hits, k=3, per_document=1, vectors=rows_by_key({}))
+    assert found(chosen) == ["a", "b", "c"]
+    assert set(dropped) == {2, 3}
+
+
+def test_diversity_passes_over_a_hit_that_says_what_a_better_one_says():
+    hits = shelf_hits(("a", 0.9), ("b", 0.89), ("c", 0.6))
+    vectors = rows_by_key({1: (1, 0), 2: (0.999, 0.04), 3: (0, 1)})
+    assert found(choose(hits, k=2, diversity=0.0, vectors=vectors)[0]) == ["a", "b"]
+    chosen, dropped = choose(hits, k=2, diversity=0.5, vectors=vectors)
+    assert found(chosen) == ["a", "c"]
+    assert [hit.score for hit in chosen] == [0.9, 0.6]
+    assert list(dropped) == [2]
+
+
+def test_hits_below_the_least_score_are_left_out(collection, embedder):
+    question = "kettle boils tea water"
+    every = Retriever(embedder).search(collection, question, k=4)
+    limit = RetrievalSettings(min_score=every[1].score)
+    kept = Retriever(embedder, settings=limit).search(collection, question, k=4)
+    assert [hit.score for hit in kept] == [hit.score for hit in every if hit.score >= every[1].score]
+
+
+class Backwards:
+    """A reranker that likes the last letters of the alphabet."""
+
+    def score(self, question: str, passages: Sequence[str], *, seconds: float) -> list[float]:
+        return [ord(passage[0]) / 1000 for passage in passages]
+
+
+def test_a_reranker_orders_the_pool_and_the_trail_tells(collection, embedder):
+    trail = Retriever(embedder, reranker=Backwards()).trace(collection, "tea water", k=2)
+    assert trail.reranked
+    assert [hit.chunk.text[0] for hit in trail.hits] == ["T", "T"]
+    assert len(trail.read) == 4
+    plain = Retriever(embedder).trace(collection, "tea water", k=2)
+    assert not plain.reranked
+    assert [hit.chunk.key for hit in plain.hits] == plain.fused.keys.tolist()[:2]
 
 
 def test_a_chunk_that_dies_between_ranking_and_reading_is_left_out(collection, embedder):

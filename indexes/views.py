@@ -1,0 +1,139 @@
+"""What a process remembers of a collection between searches: its space, its newest generation, what is
+newer than that, and which chunks pass a filter. Each is valid for one value of the commit counter.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from indexes.delta import Delta
+from indexes.generation import Generation, GenerationStore
+from indexes.rows import SPACE, json_of, space_of
+from rag.errors import IndexDamaged, UnknownCollection
+from rag.protocols import Space, Where
+from rag.types import Keys
+
+FILTERS_KEPT = 16
+
+LIVE_KEYS = (
+    "SELECT c.key FROM documents d JOIN chunks c ON c.document_key = d.key AND c.space_id = ? "
+    "WHERE d.collection_id = (SELECT collection_id FROM spaces WHERE id = ?)"
+)
+HAS_VALUE = (
+    " AND EXISTS (SELECT 1 FROM document_metadata m "
+    "WHERE m.document_key = d.key AND m.name = ? AND m.value = ?)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A collection at one moment: what its searches need, read in their transaction."""
+
+    db: sqlite3.Connection
+    commit: int
+    space_id: int
+    space: Space
+    generation: Generation | None
+    whole: bool
+    """Nothing that the generation holds was deleted."""
+    delta: Delta
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a view of a collection needs of the catalogue, valid for one value of its commit counter."""
+
+    commit: int
+    space_id: int
+    space: Space | None
+    generation: Generation | None
+    whole: bool
+
+
+class Views:
+    """What a process remembers between searches. One for a catalogue, shared by its threads."""
+
+    def __init__(self, generations: GenerationStore) -> None:
+        self.generations = generations
+        self._lock = threading.Lock()
+        self._known: dict[str, _Known] = {}
+        self._deltas: dict[str, tuple[tuple[int, int], Delta]] = {}
+        self._allowed: OrderedDict[tuple[int, str], tuple[int, Keys]] = OrderedDict()
+
+    @contextmanager
+    def view(self, name: str) -> Iterator[View | None]:
+        """The collection now; None while nothing was put in it. Raises UnknownCollection."""
+        with self.generations.store.reading() as db:
+            (commits,) = db.execute("SELECT value FROM meta WHERE name = 'commits'").fetchone()
+            commit = int(commits)
+            known = self._known.get(name)
+            if known is None or known.commit != commit:
+                known = self._known[name] = self._read(db, name, commit)
+            if known.space is None:
+                yield None
+                return
+            delta = self._delta(name, known.space_id, known.generation, known.space.embedder.dim)
+            yield View(db, commit, known.space_id, known.space, known.generation, known.whole, delta)
+
+    def give_up(self, name: str, generation: Generation, error: IndexDamaged) -> None:
+        """Search a collection without a generation that broke after it was verified."""
+        self.generations.give_up(generation, error)
+        self._known.pop(name, None)
+
+    def _read(self, db: sqlite3.Connection, name: str, commit: int) -> _Known:
+        row = db.execute("SELECT space_id FROM collections WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            raise UnknownCollection(f"no collection {name!r}; it was removed")
+        if (space_id := row[0]) is None:
+            return _Known(commit, 0, None, None, False)
+        space = space_of(db.execute(SPACE + " WHERE s.id = ?", (space_id,)).fetchone())
+        generation = self.generations.newest(db, space_id)
+        whole = False
+        if generation is not None:
+            sql = "SELECT count(*) FROM chunks WHERE space_id = ? AND key <= ?"
+            (alive,) = db.execute(sql, (space_id, generation.info.high_key)).fetchone()
+            whole = alive == generation.info.count
+        return _Known(commit, space_id, space, generation, whole)
+
+    def _delta(self, name: str, space_id: int, generation: Generation | None, dim: int) -> Delta:
+        id, after = (generation.info.id, generation.info.high_key) if generation else (0, 0)
+        with self._lock:
+            found = self._deltas.get(name)
+            if found is None or found[0] != (space_id, id):
+                found = self._deltas[name] = (space_id, id), Delta(space_id, after=after, dim=dim)
+            return found[1]
+
+    def allowed(self, view: View, where: Where) -> Keys | None:
+        """The live keys that pass the filter, rising; None when it filters nothing.
+
+        Remembered as long as nothing is committed: both legs of a search ask for the same.
+        """
+        if not where:
+            return None
+        ask = (view.space_id, json_of(sorted(where.items())))
+        with self._lock:
+            commit, keys = self._allowed.get(ask, (-1, None))
+            if keys is not None and commit == view.commit:
+                self._allowed.move_to_end(ask)
+                return keys
+        keys = _passing(view, where)
+        with self._lock:
+            self._allowed[ask] = view.commit, keys
+            self._allowed.move_to_end(ask)
+            while len(self._allowed) > FILTERS_KEPT:
+                self._allowed.popitem(last=False)
+        return keys
+
+
+def _passing(view: View, where: Where) -> Keys:
+    sql = LIVE_KEYS + HAS_VALUE * len(where)
+    values = [part for pair in where.items() for part in pair]
+    keys = [key for (key,) in view.db.execute(sql, (view.space_id, view.space_id, *values))]
+    return np.sort(np.array(keys, dtype=np.int64))

@@ -334,7 +334,12 @@ def test_many_threads_search_one_index():
 @pytest.mark.shared
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "language", "least"), [("scifact", "en", 0.67), ("xquad-es-wiki-dev/passages", "es", 0.865)]
+    ("name", "language", "least"),
+    [
+        ("scifact", "en", 0.685),
+        ("xquad-es-wiki-dev/passages", "es", 0.87),
+        ("legalbench-contractnli/passages", "en", 0.53),
+    ],
 )
 def test_ranking_reaches_the_published_figures(name, language, least):
     folder = SHARED / "data" / name

@@ -14,13 +14,19 @@ from rag.extract import NOT_FOUND, NOTICE, extract
 from rag.prompts import PromptTemplate, RenderedPrompt, load
 from rag.protocols import NO_WHERE, ChatModel, Collection, Embedder, Where
 from rag.receipt import Receipt, UsedChunk
-from rag.retrieve import Retriever, checked_question
+from rag.retrieve import MAX_K, Retriever, checked_question
 from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import Hit
 from rag.words import fold, language_of, spans
 
 DEFAULT_BUDGET = 2000
 """Tokens of context where neither the call nor the prompt says: what small models still read well."""
+
+TOKENS_A_HIT = 100
+"""A hit is offered to the context for every so many tokens of its budget: fewer than a passage costs, so
+that the budget ends the context, and not the number of hits. Evidence in 2,000 tokens with 8 hits and with
+enough of them: chunking-eval .877 and .896, xquad-es .882 and .889, contractnli .763 and .778 (MiniLM; a
+third, a quarter and a sixth of the questions)."""
 
 ANSWER_TOKENS = 512
 """Kept free in the model's window for the answer."""
@@ -120,6 +126,7 @@ class Pipeline:
     ) -> Rendered:
         """All but the model: exactly the messages that it would get.
 
+        Without ``k``, hits are taken as the budget asks for them, at least as many as a search returns.
         Raises InvalidQuery, UnknownPrompt, InvalidTemplate, MissingVariables, PromptError, and OverBudget
         when the prompt leaves no room for context in the model's window.
         """
@@ -127,6 +134,8 @@ class Pipeline:
         question = checked_question(question)
         values = {**({"question": question} if "question" in template.names else {}), **(variables or {})}
         room = self._room(template, values, budget)
+        if k is None:
+            k = min(MAX_K, max(self._retriever.settings.k, room // TOKENS_A_HIT))
         hits = self.retrieve(collection, question, k=k, where=where)
         read = self._read
         context = fit(

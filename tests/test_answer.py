@@ -244,7 +244,14 @@ def test_the_model_gets_exactly_what_render_shows(shelf):
     asked = messages[1].content
     nonce = asked.split("<passage-")[1].split(" ")[0]
     assert asked.replace(nonce, fresh) == rendered.prompt.messages[1].content
-    assert nonce != fresh
+
+
+@pytest.mark.parametrize(
+    ("options", "k"),
+    [({"budget": 3000}, 30), ({"budget": 300}, 8), ({"budget": 10**7}, 1000), ({"budget": 3000, "k": 2}, 2)],
+)
+def test_hits_are_offered_to_the_context_as_its_budget_asks_for_them_unless_the_call_says(shelf, options, k):
+    assert pipeline(shelf).render(shelf, "train noon", **options).receipt.retrieval["k"] == k
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, TypeAlias
 
 from rag.sentences import split_sentences
@@ -143,9 +144,9 @@ def fit(
     between, where ``between`` is given to read it. One whose words stand in a better passage already
     (:data:`NEAR_DUPLICATE` of its triples, and all of its numbers) is dropped. The first that no longer
     fits gives as many of its first sentences as do, and the context is full; where not one of them
-    fits, or it touches a passage, it is skipped, and smaller ones behind it may still come in
-    (:data:`MAX_SKIPPED`). Only the very first may be cut at a word's end. Then documents stand in the
-    order of their best hit, and passages of a document in reading order. ``nonce`` names the fences;
+    fits, or they would stand before what they touch, it is skipped, and smaller ones behind it may still
+    come in (:data:`MAX_SKIPPED`). Only the very first may be cut at a word's end. Then documents stand in
+    the order of their best hit, and passages of a document in reading order. ``nonce`` names the fences;
     fresh when None.
 
     >>> chunks = [Chunk("d", "one two", 0, 7, key=1), Chunk("d", "two three", 4, 13, key=2)]
@@ -161,6 +162,14 @@ def fit(
     skipped = 0
     full = False
 
+    def placed(others: Sequence[Passage], touching: Sequence[Passage], passage: Passage) -> list[Passage]:
+        for other in touching:
+            passage = _merged(other, passage, between)
+        return _in_order([*others, passage])
+
+    def fits(some: Sequence[Passage]) -> bool:
+        return cost.of(some) <= budget
+
     for hit in hits:
         if full or skipped > MAX_SKIPPED:
             left_out.append(LeftOut(hit, "budget", f"better passages fill the budget of {budget} tokens"))
@@ -174,13 +183,13 @@ def fit(
                 detail = f"its words already stand in a better passage, of {twin.source}"
                 left_out.append(LeftOut(hit, "near-duplicate", detail))
                 continue
-        for other in touching:
-            passage = _merged(other, passage, between)
         others = [p for p in passages if p not in touching]
-        candidate = _in_order([*others, passage])
+        candidate = placed(others, touching, passage)
         tokens = cost.of(candidate)
         if tokens > budget:
-            cut = None if touching else _cut(passage, others, lambda some: cost.of(some) <= budget)
+            cut = None
+            if all(other.start <= passage.start for other in touching):
+                cut = _cut(passage, partial(placed, others, touching), fits, alone=not passages)
             if cut is None:
                 detail = f"with it the context would have {tokens} tokens; the budget is {budget}"
                 left_out.append(LeftOut(hit, "budget", detail))
@@ -188,7 +197,7 @@ def fit(
                 continue
             detail = f"shortened to its first {len(cut.text)} of {len(passage.text)} characters to fit"
             left_out.append(LeftOut(hit, "cut", detail))
-            candidate, words = _in_order([*others, cut]), _Words.of(cut.text)
+            candidate, words = placed(others, touching, cut), _Words.of(cut.text)
             full = True
         passages = candidate
         kept[id(hit)] = words
@@ -257,16 +266,20 @@ def _merged(a: Passage, b: Passage, between: Between | None) -> Passage:
 
 
 def _cut(
-    passage: Passage, others: Sequence[Passage], fits: Callable[[Sequence[Passage]], bool]
+    passage: Passage,
+    placed: Callable[[Passage], Sequence[Passage]],
+    fits: Callable[[Sequence[Passage]], bool],
+    *,
+    alone: bool,
 ) -> Passage | None:
-    """The longest beginning that fits beside the ``others`` and ends with a sentence; with a word, where no
-    sentence fits and it stands alone. None when nothing fits, or nothing but headings."""
+    """The longest beginning that fits where it is ``placed`` and ends with a sentence; with a word, where no
+    sentence fits and it stands ``alone``. None when nothing fits, or nothing but headings."""
     sentences = list(split_sentences(passage.text))
     said = next((n for n, (start, _) in enumerate(sentences) if passage.text[start] != "#"), len(sentences))
-    ends = [end for _, end in sentences[said:]]
-    cut = _beginning(passage, ends, lambda some: fits([*others, some]))
-    if cut is None and not others:
-        cut = _beginning(passage, [end for _, end, _ in spans(passage.text)], lambda some: fits([some]))
+    cut = _beginning(passage, [end for _, end in sentences[said:]], lambda some: fits(placed(some)))
+    if cut is None and alone:
+        ends = [end for _, end, _ in spans(passage.text)]
+        cut = _beginning(passage, ends, lambda some: fits(placed(some)))
     return cut
 
 

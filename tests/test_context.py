@@ -126,6 +126,31 @@ def test_the_first_passage_that_does_not_fit_gives_its_first_sentences_and_the_c
     assert [p.document_id for p in context.passages] == ["tea.md"], "a heading says nothing"
 
 
+def test_what_touches_a_passage_is_cut_where_it_goes_on_and_left_out_where_it_came_before():
+    text = (
+        "It is roasted slowly. It is ground at once. Then it is brewed for three minutes or four. Drink it."
+    )
+    middle = text.index("It is ground"), text.index(" Then")
+    first = hit(*middle, 0.9, document="b.md", text=text)
+    before = hit(0, middle[0], 0.5, document="b.md", text=text)
+    after = hit(middle[1] + 1, len(text), 0.5, document="b.md", text=text)
+    until = text.index(" Drink")
+    whole = hit(middle[0], until, 0.9, document="b.md", text=text)
+    budget = fit([whole], budget=500, count_tokens=words).tokens
+
+    def read(_, start, end):
+        return text[start:end]
+
+    (passage,) = fit([first, after], budget=budget, count_tokens=words, between=read).passages
+    assert (passage.start, passage.end) == (middle[0], until)
+    assert passage.text == text[middle[0] : until]
+    assert passage.hits == (first, after)
+    room = fit([first], budget=500, count_tokens=words).tokens + 3
+    context = fit([first, before], budget=room, count_tokens=words, between=read)
+    assert spans_of(context) == [("b.md", *middle)]
+    assert [left.reason for left in context.left_out] == ["budget"]
+
+
 def test_after_some_that_do_not_fit_the_rest_is_not_tried():
     first = hit(0, 35, 0.9)
     word = "Wort" * 9

@@ -40,6 +40,7 @@ from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import Chunk, Document, Hit, Vectors
 
 BUDGETS = (500, 1000, 2000)
+NONCE = "2043"  # as long as the ones that fit draws
 POOL = 50
 """Hits handed to the context: more than any budget here holds."""
 
@@ -181,7 +182,7 @@ def block(number: int, hit: Hit) -> Shown:
     chunk = hit.chunk
     passage = Passage(number, chunk.document_id, chunk.start, chunk.end, chunk.text, (hit,))
     span = Span(chunk.document_id, chunk.start, chunk.end)
-    return Shown(span, chunk.text, passage.opening("20431977"), passage.closing("20431977") + BETWEEN_BLOCKS)
+    return Shown(span, chunk.text, passage.opening(NONCE), passage.closing(NONCE) + BETWEEN_BLOCKS)
 
 
 Scores = Mapping[int, Sequence[Evidence]]

@@ -1,0 +1,197 @@
+"""Confidence: what speaks for an answer, and a scale that says what a threshold lets through."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag.confidence import FEWEST, SHIPPED, calibrate
+from rag.errors import InvalidSetting
+from rag.retrieve import RetrievalSettings, Retriever
+from rag.support import READ, Support, gather
+from rag.testing import HashEmbedder, MemoryCollection
+from rag.types import Chunk
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+SUBJECTS = (
+    "ferry",
+    "tram",
+    "museum",
+    "library",
+    "harbour",
+    "market",
+    "stadium",
+    "garden",
+    "theatre",
+    "airport",
+)
+FACTS = {
+    "opening": "The doors open at nine in the morning and close at six.",
+    "price": "A ticket costs twelve euros, half of that for children.",
+    "history": "An engineer from Lisbon built it after the great storm of 1911.",
+}
+
+
+def chunks(language: str = "en") -> list[Chunk]:
+    return [
+        Chunk(
+            f"{subject}/{kind}",
+            f"{fact} Everybody in town knows the {subject}.",
+            0,
+            len(fact),
+            breadcrumb=f"The {subject}",
+            key=10 * place + number + 1,
+            metadata={"language": language},
+        )
+        for place, subject in enumerate(SUBJECTS)
+        for number, (kind, fact) in enumerate(FACTS.items())
+    ]
+
+
+@pytest.fixture
+def embedder() -> HashEmbedder:
+    return HashEmbedder(dim=256)
+
+
+def asked(embedder: HashEmbedder, question: str, *, kept: list[Chunk] | None = None, **options) -> Support:
+    shelf = MemoryCollection(chunks() if kept is None else kept, embedder)
+    settings = RetrievalSettings(links=0, **options.pop("settings", {}))
+    return gather(Retriever(embedder, settings=settings), shelf, question, embedder=embedder, **options)
+
+
+# --- what speaks for an answer ------------------------------------------------------------------
+
+
+def test_a_question_that_is_answered_has_more_for_it_than_one_on_the_same_subject_that_is_not(embedder):
+    answered = asked(embedder, "Who built the museum after the great storm?")
+    related = asked(embedder, "Which painter designed the museum logo?")
+    foreign = asked(embedder, "Does photosynthesis need chlorophyll?")
+    assert answered.strength > related.strength > foreign.strength
+    assert answered.beyond > related.beyond
+    assert answered.said > related.said
+
+
+def test_a_held_out_document_counts_as_if_it_had_never_been_there(embedder):
+    question = "Who built the museum after the great storm?"
+    held = asked(embedder, question, without=frozenset({"museum/history"}))
+    whole = asked(embedder, question)
+    assert held.near < whole.near
+    everything = frozenset(chunk.document_id for chunk in chunks())
+    assert asked(embedder, question, without=everything) == Support()
+
+
+def test_without_headings_the_other_signals_decide(embedder):
+    bare = [Chunk(c.document_id, c.text, 0, c.end, key=c.key, metadata=c.metadata) for c in chunks()]
+    support = asked(embedder, "Who built the museum?", kept=bare)
+    assert math.isnan(support.beyond)
+    assert math.isfinite(support.strength)
+
+
+def test_a_question_in_another_language_is_not_held_against_the_words_of_the_passages(embedder):
+    support = asked(embedder, "¿Quién construyó el museum después de la gran tormenta?")
+    assert math.isnan(support.said)
+    assert math.isfinite(support.strength)
+
+
+def test_words_alone_do_not_tell_how_much_speaks_for_an_answer(embedder):
+    assert asked(embedder, "Who built the museum?", settings={"mode": "lexical"}) == Support()
+    assert Support().strength == -math.inf
+
+
+def test_no_more_is_embedded_than_the_best_hits_hold(embedder):
+    shelf = MemoryCollection(chunks(), embedder)
+    before = len(embedder.embedded)
+    gather(Retriever(embedder), shelf, "Who built the museum?", embedder=embedder)
+    assert 0 < len(embedder.embedded) - before <= READ + READ + 32
+
+
+# --- the scale ----------------------------------------------------------------------------------
+
+strengths = st.lists(st.floats(-5, 5), min_size=FEWEST, max_size=60)
+
+
+@given(strengths, strengths, st.floats(0.05, 1))
+def test_a_threshold_lets_through_at_least_the_share_asked_for_and_reports_what_it_lets_through(
+    yes, no, share
+):
+    made = calibrate(yes, no)
+    sure = [made.judge(strength, answered=share) for strength in yes]
+    assert sure[0].answered >= share - 1e-9
+    assert np.mean([each.enough for each in sure]) >= sure[0].answered - 1e-9
+    let = [made.judge(strength, answered=share).enough for strength in no]
+    assert np.mean(let) == pytest.approx(sure[0].false_answers)
+
+
+@given(strengths, strengths, st.floats(-5, 5), st.floats(-5, 5))
+def test_confidence_lies_between_0_and_1_and_never_falls_with_strength(yes, no, one, other):
+    made = calibrate(yes, no)
+    low, high = (made.probability(strength) for strength in sorted((one, other)))
+    assert 0 <= low <= high <= 1
+    assert made.probability(-math.inf) == 0
+
+
+def test_the_probability_is_right_where_the_truth_is_logistic():
+    draw = np.random.default_rng(1)
+    # Two normals of deviation 1, apart by 2: the probability is logistic(2 x), by Bayes' rule.
+    made = calibrate(draw.normal(1, 1, 4000).tolist(), draw.normal(-1, 1, 4000).tolist())
+    assert (made.slope, made.intercept) == (pytest.approx(2, abs=0.15), pytest.approx(0, abs=0.1))
+
+
+def test_a_kind_is_not_more_likely_for_having_been_asked_more_often():
+    draw = np.random.default_rng(1)
+    made = calibrate(draw.normal(1, 1, 400).tolist(), draw.normal(-1, 1, 4000).tolist())
+    assert made.probability(0) == pytest.approx(0.5, abs=0.05)
+
+
+def test_too_few_questions_and_impossible_shares_are_refused():
+    few, enough = [0.0] * (FEWEST - 1), [0.0] * FEWEST
+    with pytest.raises(InvalidSetting, match="19 answerable and 20 unanswerable"):
+        calibrate(few, enough)
+    for share in (0, 1.5):
+        with pytest.raises(InvalidSetting, match="answered"):
+            SHIPPED.judge(0.0, answered=share)
+
+
+def test_the_shipped_calibration_says_that_it_is_not_the_collections_own():
+    assert not SHIPPED.judge(0.0).own
+    assert calibrate([0.0] * FEWEST, [0.0] * FEWEST).judge(0.0).own
+    assert all(list(side) == sorted(side) for side in (SHIPPED.answerable, SHIPPED.unanswerable))
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the judged sets in ../shared/data")
+def test_half_of_the_real_questions_tell_which_others_have_no_answer(tmp_path):
+    from api.services import connect
+    from api.settings import load
+    from ingest.decide import texts_source
+    from rag.evaluate import read_beir
+
+    folder = SHARED / "clapnq-dev"
+    judged = read_beir(folder)
+    without = [
+        json.loads(line)["text"] for line in (folder / "unanswerable.jsonl").read_text("utf-8").splitlines()
+    ]
+    with connect(load(start=tmp_path, env={}, overrides={"data": str(tmp_path / "data")})) as services:
+        services.take_in([texts_source(judged.documents())], collection="real")
+        embedder = services.embedder()
+        shelf = services.catalogue().collection("real", embedder=embedder.info)
+        retriever = Retriever(embedder)
+
+        def strength(question: str) -> float:
+            return gather(retriever, shelf, question, embedder=embedder).strength
+
+        yes = [strength(query.text) for query in judged.queries[:200]]
+        no = [strength(question) for question in without[:200]]
+    made = calibrate(yes[::2], no[::2])
+    kept, false = (np.mean([made.judge(s).enough for s in side[1::2]]) for side in (yes, no))
+    assert kept >= 0.88
+    assert false <= 0.6

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from rag.retrieve import MAX_K, MAX_QUESTION, Mode
+from rag.explain import Standing, standing
+from rag.highlight import matches
+from rag.retrieve import MAX_K, MAX_QUESTION, Mode, Trail
 from rag.types import Document, MetadataValue, clean_text
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ class SearchRequest(Request):
     collection: Name | None = Field(default=None, description="Without it, the default collection.")
     where: dict[Name, Short] = Field(default_factory=dict, max_length=32, description="Metadata to match.")
     mode: Mode | None = Field(default=None, description="Without it, as set.")
+    explain: bool = Field(default=False, description="Tell of each passage where it stood in each stage.")
 
 
 class AskRequest(Request):
@@ -83,6 +87,23 @@ class IngestRequest(Request):
     collection: Name | None = Field(default=None, description="Without it, the default collection.")
 
 
+class StandingOut(BaseModel):
+    """Where a passage stood in each stage of the search. Ranks count from 1; null: not ranked there."""
+
+    key: int
+    vector_rank: int | None
+    cosine: float
+    deviations: float
+    lexical_rank: int | None
+    bm25: float
+    share: float
+    linked_from: int | None
+    by_name: str
+    fused_rank: int | None
+    reranked_rank: int | None
+    rank: int | None
+
+
 class HitOut(BaseModel):
     """A ranked passage. ``start`` and ``end`` are characters of the document, ``matches`` of ``text``."""
 
@@ -98,9 +119,10 @@ class HitOut(BaseModel):
     text: str
     matches: list[tuple[int, int]]
     metadata: dict[str, Any]
+    standing: StandingOut | None = None
 
     @classmethod
-    def of(cls, hit: Hit, matches: Iterable[tuple[int, int]]) -> HitOut:
+    def of(cls, hit: Hit, matches: Iterable[tuple[int, int]], standing: Standing | None = None) -> HitOut:
         chunk = hit.chunk
         return cls(
             document=chunk.document_id,
@@ -115,6 +137,7 @@ class HitOut(BaseModel):
             text=chunk.text,
             matches=list(matches),
             metadata=dict(chunk.metadata),
+            standing=StandingOut(**asdict(standing)) if standing else None,
         )
 
 
@@ -123,6 +146,21 @@ class SearchOut(BaseModel):
 
     query: str
     hits: list[HitOut]
+
+    @classmethod
+    def of(cls, trail: Trail, *, explain: bool) -> SearchOut:
+        question = trail.question
+        return cls(
+            query=question,
+            hits=[
+                HitOut.of(
+                    hit,
+                    matches(question, hit.chunk.text),
+                    standing(trail, hit.chunk.key) if explain else None,
+                )
+                for hit in trail.hits
+            ],
+        )
 
 
 class PassageOut(BaseModel):

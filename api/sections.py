@@ -167,6 +167,18 @@ class RetrievalSection(Section):
         le=10,
         description="Best documents whose passages' names are followed to other documents; 0: none.",
     )
+    reranker: str = Field(
+        default="",
+        description='What reads the best hits once more: "late" (the embedder\'s own token vectors), or a'
+        " cross-encoder by hub name or local folder; empty: nothing.",
+    )
+    rerank_pool: int = Field(
+        default=RETRIEVAL.rerank_pool, ge=1, le=MAX_K, description="Hits that the reranker reads."
+    )
+    rerank_seconds: Annotated[float, Field(ge=0, le=600)] = Field(
+        default=RETRIEVAL.rerank_seconds,
+        description="Seconds that it may take; what it has not read keeps its place.",
+    )
     per_document: int = Field(
         default=RETRIEVAL.per_document, ge=0, le=MAX_K, description="Most hits of one document; 0: no limit."
     )
@@ -178,7 +190,7 @@ class RetrievalSection(Section):
 
     def retrieval_settings(self) -> RetrievalSettings:
         """The same as the retriever takes it."""
-        return RetrievalSettings(**self.model_dump())
+        return RetrievalSettings(**self.model_dump(exclude={"reranker"}))
 
 
 class ContextSection(Section):

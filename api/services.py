@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from api.embedders import Embedders, characters_per_second, remember_rate
+from api.rerankers import Rerankers
 from api.schemas import CollectionOut
 from api.settings import Settings
 from indexes.catalogue import Catalogue, CollectionInfo, DocumentInfo
@@ -30,7 +31,7 @@ from rag.answer import Event, Pipeline, Rendered
 from rag.embed import SentenceTransformerEmbedder
 from rag.errors import NotFound, UnknownDocument
 from rag.protocols import NO_WHERE, ChatModel, Collection, Item, RemoveItem, Space, Where
-from rag.retrieve import Mode, Retriever
+from rag.retrieve import Mode, Retriever, Trail
 from rag.types import Chunk, Document, Hit
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Services:
         self._lock = threading.RLock()
         self._open: dict[str, Catalogue] = {}
         self._embedders = Embedders(settings.embedder)
+        self._rerankers = Rerankers()
 
     def __enter__(self) -> Services:
         return self
@@ -224,8 +226,24 @@ class Services:
         mode: str | None = None,
     ) -> list[Hit]:
         """The best chunks for a question. Raises UnknownCollection, InvalidQuery, EmbedderMismatch."""
-        found, retriever = self._searching(collection, mode=mode)
-        return retriever.search(found, question, k=k, where=where)
+        return list(self.trace(question, collection=collection, k=k, where=where, mode=mode).hits)
+
+    def trace(
+        self,
+        question: str,
+        *,
+        collection: str | None = None,
+        k: int | None = None,
+        where: Where = NO_WHERE,
+        mode: str | None = None,
+        reranker: str | None = None,
+    ) -> Trail:
+        """The same search with what every stage did. ``reranker`` in place of the settings' ("": none).
+
+        Raises as :meth:`search`, and ModelNotFound for a reranker that is not to be had.
+        """
+        found, retriever = self._searching(collection, mode=mode, reranker=reranker)
+        return retriever.trace(found, question, k=k, where=where)
 
     def ask_events(
         self,
@@ -257,14 +275,23 @@ class Services:
         name = prompt or self.settings.prompts.default
         return pipeline.render(found, question, prompt=name, k=k, where=where, variables=variables)
 
-    def _searching(self, name: str | None, *, mode: str | None = None) -> tuple[SqliteCollection, Retriever]:
-        settings = self.settings.retrieval.retrieval_settings()
+    def answering_embedder(self) -> SentenceTransformerEmbedder:
+        """The embedder whose vectors the collection in use holds. Raises UnknownCollection."""
+        return self._embedders.answering(self.catalogue(), self.settings.collection)
+
+    def _searching(
+        self, name: str | None, *, mode: str | None = None, reranker: str | None = None
+    ) -> tuple[SqliteCollection, Retriever]:
+        section = self.settings.retrieval
+        settings = section.retrieval_settings()
         if mode is not None:
             settings = replace(settings, mode=cast("Mode", mode))
         name = name or self.settings.collection
         catalogue = self.catalogue()
         embedder = self._embedders.answering(catalogue, name)
-        return catalogue.collection(name, embedder=embedder.info), Retriever(embedder, settings=settings)
+        reader, weight = self._rerankers.of(section.reranker if reranker is None else reranker, embedder)
+        retriever = Retriever(embedder, settings=settings, reranker=reader, rerank_weight=weight)
+        return catalogue.collection(name, embedder=embedder.info), retriever
 
     def _answering(self, name: str | None) -> tuple[SqliteCollection, Pipeline]:
         found, retriever = self._searching(name)

@@ -206,7 +206,7 @@ class GenerationStore:
             return live > 0
         newest = recorded[0]
         try:
-            verify(self.store.indexes / newest.folder, sha256=newest.manifest_sha256)
+            open_generation(self.store.indexes / newest.folder, newest)
         except IndexDamaged:
             return True
         if newest.kind != kind:

@@ -58,7 +58,7 @@ class RetrievalSettings:
     lexical_pool: int = field(default=200, kw_only=True)
     vector_weight: float = field(default=0.5, kw_only=True)
     links: int = field(default=2, kw_only=True)
-    rerank_pool: int = field(default=30, kw_only=True)
+    rerank_pool: int = field(default=15, kw_only=True)
     rerank_seconds: float = field(default=2.0, kw_only=True)
     per_document: int = field(default=0, kw_only=True)
     diversity: float = field(default=0.0, kw_only=True)
@@ -83,13 +83,15 @@ class RetrievalSettings:
 class Trail:
     """One search as it went. ``hits`` is its result; the rest says how it came about.
 
-    ``fused`` ranks all ``candidates``; ``linked`` says of a chunk that joined them by a link which chunk
-    named its document, and by which name. ``read`` are the hits before the last stage, in the order that
-    the reranker gave them where there is one, and ``dropped`` says of a chunk why the last stage left it
-    out although others behind it came in.
+    ``vector`` (shape (dim,)) embeds the question; None where none was needed. ``fused`` ranks all
+    ``candidates``; ``linked`` says of a chunk that joined them by a link which chunk named its document, and
+    by which name. ``read`` are the hits before the last stage, in the order that the reranker gave them
+    where there is one, and ``dropped`` says of a chunk why the last stage left it out although others behind
+    it came in.
     """
 
     question: str
+    vector: Vectors | None
     settings: RetrievalSettings
     candidates: Candidates
     fused: Ranking
@@ -101,7 +103,10 @@ class Trail:
 
 
 class Retriever:
-    """Ranked chunks for a question, from any collection."""
+    """Ranked chunks for a question, from any collection.
+
+    ``rerank_weight`` is the reranker's share in the order of what it reads (:func:`rag.rerank.rerank`).
+    """
 
     def __init__(
         self,
@@ -109,9 +114,11 @@ class Retriever:
         *,
         settings: RetrievalSettings | None = None,
         reranker: Reranker | None = None,
+        rerank_weight: float = 1.0,
     ) -> None:
         self._embedder = embedder
         self._reranker = reranker
+        self._rerank_weight = rerank_weight
         self.embedder: EmbedderInfo = embedder.info
         self.settings = settings or RetrievalSettings()
 
@@ -120,7 +127,7 @@ class Retriever:
     ) -> list[Hit]:
         """The ``k`` best chunks (default: the settings'), best first; equal scores by chunk key.
 
-        Scores: hybrid 0 to 1, vector a cosine, lexical BM25; a reranker's own where there is one. Fewer than
+        Scores: hybrid 0 to 1, vector a cosine, lexical BM25; a reranker keeps their scale. Fewer than
         ``k`` come back when no more chunks pass ``where``, the settings' limits or, in lexical mode, match.
         Raises InvalidQuery.
         """
@@ -164,6 +171,7 @@ class Retriever:
                 self._reranker,
                 pool=settings.rerank_pool,
                 seconds=settings.rerank_seconds,
+                weight=self._rerank_weight,
             )
         chosen, dropped = choose(
             hits,
@@ -175,6 +183,7 @@ class Retriever:
         )
         return Trail(
             question=question,
+            vector=vector,
             settings=settings,
             candidates=candidates,
             fused=fused,

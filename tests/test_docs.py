@@ -111,6 +111,6 @@ def test_readmes_name_the_two_commands(page: Path):
 def test_commands_shown_in_the_docs_exist(page: Path):
     known = {command.removeprefix("rag ").split()[0] for command in commands()}
     shown = re.findall(
-        r"^\$ (?:\.venv/bin/)?rag (?:--data \S+ )?([a-z]+)", page.read_text("utf-8"), re.MULTILINE
+        r"^\$ (?:\.venv/bin/)?rag (?:--data \S+ )?([a-z-]+)", page.read_text("utf-8"), re.MULTILINE
     )
     assert [name for name in shown if name not in known] == []

@@ -26,7 +26,7 @@ from ingest.decide import texts_source
 from rag import errors
 from rag.answer import Event, Pipeline
 from rag.protocols import Message, Space
-from rag.retrieve import MAX_K, MAX_QUESTION, Retriever
+from rag.retrieve import MAX_K, MAX_QUESTION, Retriever, Trail
 from rag.testing import EchoModel, HashEmbedder
 from rag.types import Chunk, Document, Hit
 
@@ -59,9 +59,9 @@ class Small:
         self._catalogue = Catalogue.open(folder, create=True, kind="exact")
         self._retriever = Retriever(self._embedder)
 
-    def search(self, question, *, collection, k, where, mode) -> list[Hit]:
+    def trace(self, question, *, collection, k, where, mode) -> Trail:
         self.before()
-        return self._retriever.search(self._collection(collection), question, k=k, where=where)
+        return self._retriever.trace(self._collection(collection), question, k=k, where=where)
 
     def ask_events(self, question, *, collection, k, where, prompt, variables) -> Iterator[Event]:
         self.before()
@@ -162,12 +162,20 @@ def error_of(response: httpx.Response) -> dict:
 def test_search_answers_what_the_services_find(client, services):
     response = client.post("/v1/search", json={"question": "green tea", "k": 2})
     assert response.status_code == 200
-    found = services.search("green tea", collection=None, k=2, where={}, mode=None)
+    found = services.trace("green tea", collection=None, k=2, where={}, mode=None).hits
     got = response.json()["hits"]
     assert [(hit["document"], hit["score"]) for hit in got] == [(h.chunk.document_id, h.score) for h in found]
     assert got[0]["document"] == "tea"
     start, end = got[0]["matches"][0]
     assert got[0]["text"][start:end] == "green"
+
+
+def test_a_search_that_is_to_be_explained_tells_where_each_hit_stood(client):
+    plain = client.post("/v1/search", json={"question": "green tea", "k": 2}).json()["hits"]
+    assert all("standing" not in hit for hit in plain)
+    told = client.post("/v1/search", json={"question": "green tea", "k": 2, "explain": True}).json()["hits"]
+    assert [hit["standing"]["rank"] for hit in told] == [1, 2]
+    assert [hit["standing"]["key"] for hit in told] == [hit["key"] for hit in plain]
 
 
 def test_a_hit_tells_all_that_is_known_of_its_chunk():
@@ -176,7 +184,7 @@ def test_a_hit_tells_all_that_is_known_of_its_chunk():
     )
     told_of = HitOut.of(Hit(chunk, 0.5), [(0, 1)]).model_dump(mode="json")
     assert told_of.pop("document") == chunk.document_id
-    assert (told_of.pop("score"), told_of.pop("matches")) == (0.5, [[0, 1]])
+    assert (told_of.pop("score"), told_of.pop("matches"), told_of.pop("standing")) == (0.5, [[0, 1]], None)
     assert (told_of.pop("heading"), told_of.pop("metadata")) == (["H"], {"tags": ["x", "y"]})
     assert told_of == {name: getattr(chunk, name) for name in told_of}
     assert set(told_of) == {"uri", "title", "page", "start", "end", "key", "text"}

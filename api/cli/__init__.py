@@ -12,7 +12,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from api.cli import ask, collections, doctor, documents, evaluate, ingest, init, plan, search, serve, status
+from api.cli import (
+    ask,
+    collections,
+    doctor,
+    documents,
+    evaluate,
+    ingest,
+    init,
+    plan,
+    search,
+    serve,
+    status,
+    whynot,
+)
 from api.cli.common import fail
 
 
@@ -45,6 +58,7 @@ app.command("init")(init.init)
 app.command("ingest")(ingest.ingest)
 app.command("plan")(plan.plan)
 app.command("search")(search.search)
+app.command("why-not")(whynot.why_not)
 app.command("ask")(ask.ask)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)

@@ -21,6 +21,7 @@ from api.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from rag.explain import Standing
     from rag.types import Hit
 
 
@@ -32,24 +33,36 @@ def search(
         str | None, typer.Option(help="hybrid, vector or lexical. [default: from rag.toml]")
     ] = None,
     collection: CollectionOption = None,
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help='late, a cross-encoder\'s name or folder, or "". [default: from rag.toml]'
+        ),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell of each passage where it stood in each stage.")
+    ] = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the passages that answer a question, best first."""
     from api.cli.common import services
-    from api.schemas import HitOut, SearchOut
+    from api.schemas import SearchOut
+    from rag.explain import standing
     from rag.highlight import matches
 
     wired = services(data, collection)
-    hits = wired.search(query, k=k, where=where(conditions), mode=mode)
+    trail = wired.trace(query, k=k, where=where(conditions), mode=mode, reranker=rerank)
+    hits = trail.hits
     if as_json:
-        found = [HitOut.of(hit, matches(query, hit.chunk.text)) for hit in hits]
-        print_json(SearchOut(query=query, hits=found).model_dump())
+        print_json(SearchOut.of(trail, explain=explain).model_dump(exclude_none=True))
         return
     if not hits:
         typer.echo("Nothing found.")
     for rank, hit in enumerate(hits, 1):
         typer.echo(f"{rank}. {place(hit)}")
+        if explain:
+            typer.echo(f"   {one_line(stood(standing(trail, hit.chunk.key)))}")
         # Cleaned character by character, so that the spans still point at the same words.
         text = printable(hit.chunk.text)
         body = marked(text, matches(query, hit.chunk.text), colour=on_terminal())
@@ -63,3 +76,20 @@ def place(hit: Hit) -> str:
     page = f"  p. {one_line(chunk.page)}" if chunk.page else ""
     source = one_line(short(chunk.uri or chunk.document_id))
     return f"{hit.score:.3f}  {one_line(path)}{page}\n   {source}  [{chunk.start}-{chunk.end}]"
+
+
+def stood(at: Standing) -> str:
+    """Where a hit stood in each stage, in a line."""
+    parts = []
+    if at.vector_rank:
+        parts.append(f"meaning: {at.vector_rank}. ({at.cosine:.3f}, {at.deviations:+.1f} deviations)")
+    if at.lexical_rank:
+        parts.append(f"words: {at.lexical_rank}. ({at.bm25:.1f}, {at.share:.0%} of the question)")
+    elif at.vector_rank:
+        parts.append("words: none")
+    if at.by_name:
+        parts.append(f"named as “{at.by_name}” by chunk {at.linked_from}")
+    parts.append(f"fused: {at.fused_rank}.")
+    if at.reranked_rank:
+        parts.append(f"reranked: {at.reranked_rank}.")
+    return " · ".join(parts)

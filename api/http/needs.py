@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from api.sections import Settings
 from rag.protocols import Where
-from rag.types import Document, Hit
+from rag.types import Document
 
 if TYPE_CHECKING:
     from indexes.catalogue import CollectionInfo
     from ingest.job import IngestReport
     from rag.answer import Event
+    from rag.retrieve import Trail
 
 
 class Needs(Protocol):
@@ -20,9 +21,9 @@ class Needs(Protocol):
 
     settings: Settings
 
-    def search(
+    def trace(
         self, question: str, *, collection: str | None, k: int | None, where: Where, mode: str | None
-    ) -> list[Hit]: ...
+    ) -> Trail: ...
 
     def ask_events(
         self,

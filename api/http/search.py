@@ -6,26 +6,26 @@ from fastapi import APIRouter
 
 from api.http.desk import Desk
 from api.http.needs import Needs
-from api.schemas import HitOut, SearchOut, SearchRequest
-from rag.highlight import matches
+from api.schemas import SearchOut, SearchRequest
 
 
 def router(services: Needs, desk: Desk) -> APIRouter:
     """Passages for a question. By POST, because questions in URLs end up in logs and traces."""
     routes = APIRouter()
 
-    @routes.post("/v1/search")
+    @routes.post("/v1/search", response_model_exclude_none=True)
     async def search(request: SearchRequest) -> SearchOut:
         """The passages that answer a question, best first."""
 
         def work() -> SearchOut:
-            question = request.question
-            hits = services.search(
-                question, collection=request.collection, k=request.k, where=request.where, mode=request.mode
+            trail = services.trace(
+                request.question,
+                collection=request.collection,
+                k=request.k,
+                where=request.where,
+                mode=request.mode,
             )
-            return SearchOut(
-                query=question, hits=[HitOut.of(hit, matches(question, hit.chunk.text)) for hit in hits]
-            )
+            return SearchOut.of(trail, explain=request.explain)
 
         return await desk.run(work)
 

@@ -1,0 +1,60 @@
+"""Why a search does not give a passage: the search, the document and the context, asked in one place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from indexes.rows import filter_values
+from rag.context import fit
+from rag.errors import UnknownDocument
+from rag.explain import WhyNot, why_not
+from rag.protocols import NO_WHERE, Where
+
+if TYPE_CHECKING:
+    from api.services import Services
+
+SPECIAL = 2
+"""Tokens that a model puts around a text."""
+
+
+def why_not_found(
+    services: Services,
+    question: str,
+    name: str,
+    *,
+    text: str = "",
+    k: int | None = None,
+    where: Where = NO_WHERE,
+) -> WhyNot:
+    """The stage that lost the document ``name`` (an id, or the end of one), or the passage ``text`` of it.
+
+    The collection is the settings'. Raises UnknownDocument for a name that neither a document nor a file that
+    failed has, UnknownCollection, InvalidQuery.
+    """
+    trail = services.trace(question, k=k, where=where)
+    try:
+        document, chunks = services.document(name)
+    except UnknownDocument:
+        failed = [item for item in services.failed_items() if item.uri.endswith(name)]
+        if not failed:
+            raise
+        detail = f"{failed[0].uri} could not be read ({failed[0].reason}): {failed[0].detail}"
+        return WhyNot("not-parsed", detail, "mend the file, then rag ingest it again")
+    searched = services.catalogue().collection(services.settings.collection)
+    embedder = services.answering_embedder()
+    limit = embedder.info.max_tokens - SPECIAL
+
+    def reads(embedded: str) -> int:
+        spans = embedder.tokenizer.offsets(embedded)
+        return len(embedded) if len(spans) <= limit else int(spans[limit - 1][1])
+
+    return why_not(
+        trail,
+        searched,
+        document,
+        chunks,
+        text=text,
+        passes=set(where.items()) <= set(filter_values(document.metadata)),
+        reads=reads,
+        context=fit(trail.hits, budget=services.settings.context.max_tokens),
+    )

@@ -27,8 +27,9 @@ from pydoc_data.topics import topics
 import numpy as np
 
 from indexes.catalogue import Catalogue
+from indexes.question import ask
 from rag.protocols import PutDocument, Space
-from rag.retrieve import Retriever
+from rag.retrieve import RetrievalSettings, Retriever
 from rag.testing import WordTokenizer
 from rag.types import Chunk, Document, EmbedderInfo, Vectors, text_hash
 
@@ -150,14 +151,15 @@ def main() -> None:
             retriever.search(collection, questions[number], k=k, where=where)
 
         def rank(number: int) -> None:
-            collection.rank(vector=near[number], vector_k=200, text=questions[number], text_k=200, where={})
+            collection.rank(vector=near[number], vector_k=100, text=questions[number], text_k=100, where={})
 
         n = options.questions
         cpu("vector index alone", lambda i: generation.vectors.search(near[i], k=26), n)
-        cpu("lexical index alone", lambda i: generation.lexical.search(questions[i], k=26), n)
+        lexical = generation.lexical
+        cpu("lexical index alone", lambda i: lexical.search(ask(questions[i], [lexical]), k=26), n)
         cpu("nearest, 10 hits", lambda i: collection.nearest(near[i], k=10, where={}), n)
         cpu("matching, 10 hits", lambda i: collection.matching(questions[i], k=10, where={}), n)
-        cpu("rank, 200 keys each", rank, n)
+        cpu("rank, 100 keys each", rank, n)
         cpu("hybrid, 1/7 passes", lambda i: both(i, part="3"), n)
         cpu("hybrid, all pass", lambda i: both(i, language="en"), n)
         cpu("hybrid, 200 hits", lambda i: both(i, 200), n)
@@ -166,6 +168,8 @@ def main() -> None:
                 for number in range(n):
                     both(number)
             pstats.Stats(profile).sort_stats("tottime").print_stats(18)
+        unlinked = Retriever(Table(space.embedder, questions, near), settings=RetrievalSettings(links=0))
+        cpu("hybrid, links = 0", lambda i: unlinked.search(collection, questions[i], k=10), n)
         cpu("hybrid, 10 hits", both, n)
 
 

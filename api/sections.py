@@ -167,6 +167,11 @@ class RetrievalSection(Section):
         le=10,
         description="Best documents whose passages' names are followed to other documents; 0: none.",
     )
+    rewrite: Literal["none", "queries", "hyde"] = Field(
+        default="none",
+        description="What the LLM writes to search with besides the question: queries, other wordings and"
+        " sub-questions; hyde, a passage that might answer it; none.",
+    )
     reranker: str = Field(
         default="",
         description='What reads the best hits once more: "late" (the embedder\'s own token vectors), or a'
@@ -190,7 +195,7 @@ class RetrievalSection(Section):
 
     def retrieval_settings(self) -> RetrievalSettings:
         """The same as the retriever takes it."""
-        return RetrievalSettings(**self.model_dump(exclude={"reranker"}))
+        return RetrievalSettings(**self.model_dump(exclude={"reranker", "rewrite"}))
 
 
 class ContextSection(Section):

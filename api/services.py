@@ -29,9 +29,10 @@ from ingest.sources import open_source
 from rag import prompts
 from rag.answer import Event, Pipeline, Rendered
 from rag.embed import SentenceTransformerEmbedder
-from rag.errors import NotFound, UnknownDocument
+from rag.errors import InvalidSetting, NotFound, UnknownDocument
 from rag.protocols import NO_WHERE, ChatModel, Collection, Item, RemoveItem, Space, Where
 from rag.retrieve import Mode, Retriever, Trail
+from rag.rewrite import Rewriter
 from rag.types import Chunk, Document, Hit
 
 if TYPE_CHECKING:
@@ -52,9 +53,17 @@ def _quiet(_: Progress) -> None:
 
 
 class Services:
-    """What every way in calls. Safe in any thread; close it, or use it as a context manager."""
+    """What every way in calls. Safe in any thread; close it, or use it as a context manager.
+
+    Raises InvalidSetting for settings that contradict each other.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        if (way := settings.retrieval.rewrite) != "none" and not settings.llm.model:
+            raise InvalidSetting(
+                f'[retrieval] rewrite = "{way}" needs a language model: name one in [llm] model or RAG_LLM, '
+                'or set rewrite = "none"'
+            )
         self.settings = settings
         self._lock = threading.RLock()
         self._open: dict[str, Catalogue] = {}
@@ -290,8 +299,21 @@ class Services:
         catalogue = self.catalogue()
         embedder = self._embedders.answering(catalogue, name)
         reader, weight = self._rerankers.of(section.reranker if reranker is None else reranker, embedder)
-        retriever = Retriever(embedder, settings=settings, reranker=reader, rerank_weight=weight)
+        retriever = Retriever(
+            embedder,
+            settings=settings,
+            rewriter=self._rewriter(settings.mode),
+            reranker=reader,
+            rerank_weight=weight,
+        )
         return catalogue.collection(name, embedder=embedder.info), retriever
+
+    def _rewriter(self, mode: Mode) -> Rewriter | None:
+        way = self.settings.retrieval.rewrite
+        if way == "none" or (way, mode) == ("hyde", "lexical"):  # a passage is not searched by its words
+            return None
+        chat = cast("ChatModel", self.chat)
+        return Rewriter(chat, way=way, prompts=partial(prompts.load, folder=self.settings.prompts.dir))
 
     def _answering(self, name: str | None) -> tuple[SqliteCollection, Pipeline]:
         found, retriever = self._searching(name)

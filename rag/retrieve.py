@@ -1,5 +1,6 @@
 """From a question to ranked chunks, stage by stage, each stage to be looked at afterwards.
 
+    rewrite  a model writes other wordings, where one is configured (:mod:`rag.rewrite`)
     rank     both legs offer candidates, each with both of its scores (:class:`rag.protocols.Collection`)
     fuse     the two scores become one (:mod:`rag.fuse`)
     follow   documents that the best passages name join them (:mod:`rag.links`)
@@ -24,6 +25,7 @@ from rag.fuse import Evidence, evidence, ranked
 from rag.links import name_of, names
 from rag.protocols import NO_WHERE, Collection, Embedder, Reranker, Where
 from rag.rerank import rerank
+from rag.rewrite import NOT_REWRITTEN, Rewriter, Rewritten
 from rag.types import Candidates, Chunk, EmbedderInfo, Hit, Keys, Ranking, Vectors, clean_text
 
 Mode: TypeAlias = Literal["hybrid", "vector", "lexical"]
@@ -83,14 +85,15 @@ class RetrievalSettings:
 class Trail:
     """One search as it went. ``hits`` is its result; the rest says how it came about.
 
-    ``vector`` (shape (dim,)) embeds the question; None where none was needed. ``fused`` ranks all
-    ``candidates``; ``linked`` says of a chunk that joined them by a link which chunk named its document, and
-    by which name. ``read`` are the hits before the last stage, in the order that the reranker gave them
-    where there is one, and ``dropped`` says of a chunk why the last stage left it out although others behind
-    it came in.
+    ``rewritten`` is what a model wrote for the question, or why it did not. ``vector`` (shape (dim,)) embeds
+    the question and that; None where none was needed. ``fused`` ranks all ``candidates``; ``linked`` says of
+    a chunk that joined them by a link which chunk named its document, and by which name. ``read`` are the
+    hits before the last stage, in the order that the reranker gave them where there is one, and ``dropped``
+    says of a chunk why the last stage left it out although others behind it came in.
     """
 
     question: str
+    rewritten: Rewritten
     vector: Vectors | None
     settings: RetrievalSettings
     candidates: Candidates
@@ -113,10 +116,12 @@ class Retriever:
         embedder: Embedder,
         *,
         settings: RetrievalSettings | None = None,
+        rewriter: Rewriter | None = None,
         reranker: Reranker | None = None,
         rerank_weight: float = 1.0,
     ) -> None:
         self._embedder = embedder
+        self._rewriter = rewriter
         self._reranker = reranker
         self._rerank_weight = rerank_weight
         self.embedder: EmbedderInfo = embedder.info
@@ -142,12 +147,14 @@ class Retriever:
             raise InvalidQuery(f"k = {k}: ask for 1 to {MAX_K} hits")
         settings = self.settings if k is None else replace(self.settings, k=k)
         mode = settings.mode
-        vector = None if mode == "lexical" else self.vector(question)
+        rewritten = NOT_REWRITTEN if self._rewriter is None else self._rewriter.rewrite(question)
+        vector = None if mode == "lexical" else self.vector(question, rewritten)
+        text = "\n".join((question, *rewritten.queries))
         hybrid = mode == "hybrid"
         candidates = collection.rank(
             vector=vector,
             vector_k=max(settings.k, settings.vector_pool) if hybrid else settings.k,
-            text="" if mode == "vector" else question,
+            text="" if mode == "vector" else text,
             text_k=max(settings.k, settings.lexical_pool) if hybrid else settings.k,
             where=where,
         )
@@ -156,7 +163,7 @@ class Retriever:
             weight = evidence(candidates, vector_weight=settings.vector_weight)
             if settings.links and vector is not None:
                 candidates, weight, linked = self._followed(
-                    collection, question, vector, candidates, weight, where
+                    collection, text, vector, candidates, weight, where
                 )
             fused = ranked(candidates, weight)
         else:
@@ -183,6 +190,7 @@ class Retriever:
         )
         return Trail(
             question=question,
+            rewritten=rewritten,
             vector=vector,
             settings=settings,
             candidates=candidates,
@@ -194,15 +202,19 @@ class Retriever:
             hits=tuple(chosen),
         )
 
-    def vector(self, question: str) -> Vectors:
-        """The question's vector, shape (dim,)."""
-        vector: Vectors = self._embedder.embed([question], input_type="query")[0]
-        return vector
+    def vector(self, question: str, rewritten: Rewritten = NOT_REWRITTEN) -> Vectors:
+        """The question's vector, shape (dim,); with what was written for it, the mean of all, made a unit."""
+        vectors = self._embedder.embed([question, *rewritten.queries], input_type="query")
+        if rewritten.passages:
+            passages = self._embedder.embed(rewritten.passages, input_type="document")
+            vectors = np.concatenate([vectors, passages])
+        mean: Vectors = vectors.mean(axis=0)
+        return mean if len(vectors) == 1 else mean / max(np.linalg.norm(mean), np.float32(1e-6))
 
     def _followed(
         self,
         collection: Collection,
-        question: str,
+        text: str,
         vector: Vectors,
         candidates: Candidates,
         weight: Evidence,
@@ -222,7 +234,7 @@ class Retriever:
             return candidates, weight, {}
         keys = np.array(sorted(linked)[:LINKED], dtype=np.int64)
         new = np.setdiff1d(keys, candidates.keys, assume_unique=True)
-        candidates = _joined(candidates, collection.weigh(new, vector=vector, text=question))
+        candidates = _joined(candidates, collection.weigh(new, vector=vector, text=text))
         weight = evidence(candidates, vector_weight=self.settings.vector_weight)
         place = np.searchsorted(candidates.keys, keys)
         namer = np.searchsorted(candidates.keys, [linked[key][0] for key in keys.tolist()])

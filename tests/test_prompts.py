@@ -19,6 +19,8 @@ from rag.types import Chunk, Hit
 SHIPPED = {
     ("answer", 1): "c2f7e3da85c059d420af9a157b09e63aafd776676f18497ed93df7226acfb390",
     ("answer-es", 1): "81ca612464dc0d4a67ec7694ac13824966834d42fd34bbf230473552d51b71da",
+    ("hyde", 1): "5f97b8c605f2cf80602c84b911e3173f6e88282cc57d4df3f7e7121e0c349f38",
+    ("rewrite", 1): "f50a17000f2294b8604b8240106fff21526a394f30e44355f37eb96317de5796",
 }
 
 CHAT = """---
@@ -76,10 +78,14 @@ def test_a_shipped_prompt_never_changes_under_its_version(name):
     assert template.digest == hashlib.sha256(template.source.encode()).hexdigest()
 
 
-def test_every_shipped_prompt_is_pinned_and_asks_for_citations_and_says_not_found():
+def test_every_shipped_prompt_is_pinned():
     assert names() == sorted({name for name, _ in SHIPPED})
-    for name in names():
-        template = load(name)
+
+
+def test_every_shipped_answering_prompt_asks_for_citations_and_says_not_found():
+    answering = [template for template in map(load, names()) if "context" in template.names]
+    assert len(answering) == 2
+    for template in answering:
         messages = template.render({"question": "?"}, context=context_of("text")).messages
         assert [message.role for message in messages] == ["system", "user"]
         assert "[1]" in messages[0].content
@@ -254,7 +260,7 @@ def test_a_users_folder_comes_first_and_unknown_names_are_told_what_there_is(tmp
     (tmp_path / "support" / "reply.prompty").write_text("---\n---\nuser:\nhola", encoding="utf-8")
     assert load("answer", folder=tmp_path).name == "mine"
     assert load("support/reply", folder=tmp_path).name == "support/reply"
-    assert names(folder=tmp_path) == ["answer", "answer-es", "support/reply"]
+    assert names(folder=tmp_path) == ["answer", "answer-es", "hyde", "rewrite", "support/reply"]
     with pytest.raises(UnknownPrompt, match=r"'\.\./secret'; there are: answer, answer-es"):
         load("../secret", folder=tmp_path / "support")
 

@@ -56,8 +56,8 @@ class RetrievalSettings:
 
     mode: Mode = field(default="hybrid", kw_only=True)
     k: int = field(default=8, kw_only=True)
-    vector_pool: int = field(default=200, kw_only=True)
-    lexical_pool: int = field(default=200, kw_only=True)
+    vector_pool: int = field(default=100, kw_only=True)
+    lexical_pool: int = field(default=100, kw_only=True)
     vector_weight: float = field(default=0.5, kw_only=True)
     links: int = field(default=2, kw_only=True)
     rerank_pool: int = field(default=15, kw_only=True)

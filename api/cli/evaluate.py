@@ -28,7 +28,7 @@ def run(
     ] = "queries.jsonl",
     system: Annotated[
         list[str] | None,
-        typer.Option(help="lexical, vector or hybrid; may be repeated. [default: all three]"),
+        typer.Option(help="lexical, vector, hybrid or reranked; may be repeated. [default: the first three]"),
     ] = None,
     data: DataOption = None,
     as_json: JsonOption = False,

@@ -202,10 +202,24 @@ class ContextOut(BaseModel):
         return cls(passages=[PassageOut.of(passage) for passage in context.passages], tokens=context.tokens)
 
 
+class ConfidenceOut(BaseModel):
+    """How sure it is, from 0 to 1; below ``threshold`` not enough. The rest is what the calibration found:
+    the shares of its ``answerable`` and ``unanswerable`` questions that the threshold lets through."""
+
+    value: float
+    threshold: float
+    answered: float
+    false_answers: float
+    answerable: int
+    unanswerable: int
+    held_out: bool
+
+
 class AnswerOut(BaseModel):
     """``citations`` are the passages that ``text`` names by number, ``unknown_citations`` numbers of none.
 
-    ``found`` is False where the knowledge base does not answer; ``receipt`` says what it was made of.
+    ``found`` is False where the knowledge base does not answer; ``confidence`` is null for a collection
+    that was not calibrated; ``receipt`` says what it was made of.
     """
 
     text: str
@@ -214,6 +228,7 @@ class AnswerOut(BaseModel):
     extractive: bool
     found: bool
     notice: str
+    confidence: ConfidenceOut | None
     receipt: dict[str, Any]
 
     @classmethod
@@ -225,6 +240,7 @@ class AnswerOut(BaseModel):
             extractive=answer.extractive,
             found=answer.found,
             notice=answer.notice,
+            confidence=ConfidenceOut(**asdict(answer.confidence)) if answer.confidence else None,
             receipt=answer.receipt.as_json(),
         )
 

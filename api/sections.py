@@ -206,6 +206,19 @@ class ContextSection(Section):
     )
 
 
+class AnswerSection(Section):
+    """When the answer is "not found", in collections that rag calibrate has measured."""
+
+    answered: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.95,
+        description="Share of the answerable questions to answer: less lets fewer false answers through;"
+        " 1.0 refuses nothing.",
+    )
+    ask_anyway: bool = Field(
+        default=False, description="Ask the language model even where the confidence is too low."
+    )
+
+
 class PromptsSection(Section):
     """The prompt templates, besides those that are shipped."""
 
@@ -260,6 +273,7 @@ class Settings(Section):
     index: IndexSection = IndexSection()
     retrieval: RetrievalSection = RetrievalSection()
     context: ContextSection = ContextSection()
+    answer: AnswerSection = AnswerSection()
     prompts: PromptsSection = PromptsSection()
     llm: LlmSection = LlmSection()
     server: ServerSection = ServerSection()

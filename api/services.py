@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from api.calibrate import calibration_of, forget_calibration, summary
 from api.embedders import Embedders, characters_per_second, remember_rate
 from api.rerankers import Rerankers
 from api.schemas import CollectionOut
@@ -324,6 +325,9 @@ class Services:
             prompts=partial(prompts.load, folder=self.settings.prompts.dir),
             budget=self.settings.context.max_tokens,
             read=self._read,
+            calibration=lambda asked: calibration_of(self.catalogue(), asked.name),
+            answered=self.settings.answer.answered,
+            ask_anyway=self.settings.answer.ask_anyway,
         )
         return found, pipeline
 
@@ -345,6 +349,7 @@ class Services:
     def remove_collection(self, name: str, *, keep_vectors: bool = False) -> None:
         """Forget a collection."""
         self.catalogue().remove_collection(name, wait=5.0, keep_vectors=keep_vectors)
+        forget_calibration(self.catalogue(), name)
 
     def documents(self) -> list[DocumentInfo]:
         """The documents of the collection in use."""
@@ -358,7 +363,7 @@ class Services:
 
     def document(self, name: str) -> tuple[Document, list[Chunk]]:
         """A document by its id, or by the end of it when that names one alone, and its chunks."""
-        name = self._document_id(name)
+        [name] = self.document_ids([name])
         catalogue, collection = self.catalogue(), self.settings.collection
         return catalogue.document(collection, name), catalogue.chunks(collection, name)
 
@@ -367,7 +372,7 @@ class Services:
         catalogue, collection = self.catalogue(), self.settings.collection
         removed = 0
         if names:
-            ids = list(dict.fromkeys(self._document_id(name) for name in names))
+            ids = list(dict.fromkeys(self.document_ids(names)))
             removed += catalogue.remove_documents(collection, ids, wait=5.0)
         if under is not None:
             removed += self._remove_under(under)
@@ -397,11 +402,13 @@ class Services:
             writer.commit([RemoveItem(uri) for uri in uris], hashes=(), vectors=none)
         return documents
 
-    def _document_id(self, name: str) -> str:
-        found = [document.id for document in self.documents()]
-        if name in found:
-            return name
-        ending = [id for id in found if id.endswith(f"/{name.removeprefix('./')}")]
+    def document_ids(self, names: Sequence[str]) -> list[str]:
+        """The ids of documents, each named by its id or by the end of it. Raises UnknownDocument."""
+        found = {document.id for document in self.documents()}
+        return [name if name in found else self._ending(name, found) for name in names]
+
+    def _ending(self, name: str, ids: Iterable[str]) -> str:
+        ending = sorted(id for id in ids if id.endswith(f"/{name.removeprefix('./')}"))
         if len(ending) == 1:
             return ending[0]
         if ending:
@@ -427,8 +434,15 @@ class Services:
             "bytes": size,
             "embedder": f"{section.embedder.model} ({precision or 'auto: measured at first use'})",
             "llm": section.llm.model,
-            "collections": [CollectionOut.of(info).model_dump() for info in self.collections()],
+            "collections": [
+                CollectionOut.of(info).model_dump() | {"calibration": self._calibration(info.name)}
+                for info in self.collections()
+            ],
         }
+
+    def _calibration(self, name: str) -> dict[str, Any] | None:
+        made = calibration_of(self.catalogue(), name)
+        return None if made is None else summary(made, answered=self.settings.answer.answered)
 
     def health(self) -> dict[str, Any]:
         """Whether questions can be answered now."""

@@ -9,8 +9,7 @@ kept between runs. ``--most`` takes that many questions, evenly over the file.
 For each signal, and for the strength that is made of them: the area under the ROC curve, and the false-answer
 rate at the threshold that keeps 95 % of the answerable. Then what a calibration on half of the answerable
 questions (drawn 20 times) keeps of the other half, and the false-answer rate that goes with it. Last, the
-constants of rag/support.py and rag/confidence.py for these sets: means and deviations of the signals, the
-logistic curve, and twentieths of the strengths.
+constants of rag/support.py for these sets: means and deviations of the signals.
 """
 
 from __future__ import annotations
@@ -67,7 +66,8 @@ def supports(services: Services, folder: Path, most: int) -> dict[str, Pair]:
     retriever = Retriever(embedder)
 
     def ask(question: str, without: frozenset[str] = frozenset()) -> Support:
-        return gather(retriever, collection, question, embedder=embedder, without=without)
+        trail = retriever.trace(collection, question)
+        return gather(trail, collection, embedder=embedder, without=without)
 
     relevant = {
         query.text: frozenset(document for document, grade in judged.qrels[query.id].items() if grade > 0)
@@ -126,14 +126,6 @@ def constants(pairs: Sequence[Pair]) -> None:
         told = [known for values in each if len(known := values[~np.isnan(values)])]
         mean, deviation = (np.mean([how(known) for known in told]) for how in (np.mean, np.std))
         print(f"{signal}: mean {mean:.3f}, deviation {deviation:.3f}")
-    sides = []
-    for side in (0, 1):
-        strengths = [[max(s.strength, -10.0) for s in pair[side]] for pair in pairs]
-        sides.append(np.concatenate([np.quantile(each, np.linspace(0, 1, 101)) for each in strengths]))
-    made = calibrate(*(side.tolist() for side in sides))
-    print(f"slope {made.slope:.4f}, intercept {made.intercept:.4f}")
-    for side in sides:
-        print([round(float(x), 2) for x in np.quantile(side, np.linspace(0, 1, 21))])
 
 
 if __name__ == "__main__":

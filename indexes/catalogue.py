@@ -239,6 +239,11 @@ class Catalogue:
         with self.store.writing(wait=wait) as db, transaction(db):
             db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (f"fact:{name}", value))
 
+    def forget(self, name: str, *, wait: float = 0.0) -> bool:
+        """Forget a small fact; whether there was one. Raises LockHeld."""
+        with self.store.writing(wait=wait) as db, transaction(db):
+            return db.execute("DELETE FROM meta WHERE name = ?", (f"fact:{name}",)).rowcount > 0
+
     # --- looking things up -------------------------------------------------------------------
 
     @staticmethod

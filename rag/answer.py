@@ -8,13 +8,15 @@ from functools import partial
 from typing import Any, TypeAlias, TypedDict, Unpack
 
 from rag.citations import Citation, read_citations
+from rag.confidence import Calibration, Confidence
 from rag.context import Context, fit
 from rag.errors import OverBudget
 from rag.extract import NOT_FOUND, NOTICE, extract
 from rag.prompts import PromptTemplate, RenderedPrompt, load
 from rag.protocols import NO_WHERE, ChatModel, Collection, Embedder, Where
 from rag.receipt import Receipt, UsedChunk
-from rag.retrieve import MAX_K, Retriever, checked_question
+from rag.retrieve import MAX_K, Retriever, Trail, checked_question
+from rag.support import gather
 from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import Hit
 from rag.words import fold, language_of, spans
@@ -53,6 +55,7 @@ class Piece:
 class Answer:
     """The last event of a stream. ``unknown_citations`` are numbers that the text cites and that no
     passage has. ``notice`` is a line to show with it, in the question's language, "" when there is none.
+    ``confidence`` is None where nothing tells it: a collection without a calibration.
     """
 
     text: str
@@ -61,6 +64,7 @@ class Answer:
     extractive: bool
     found: bool
     notice: str
+    confidence: Confidence | None
     context: Context
     receipt: Receipt
 
@@ -76,6 +80,7 @@ class Rendered:
     prompt: RenderedPrompt
     context: Context
     receipt: Receipt
+    trail: Trail
 
 
 class Pipeline:
@@ -83,7 +88,9 @@ class Pipeline:
 
     ``budget`` is the most context, in tokens, that a prompt gets unless a call asks for more; ``window``
     what the model reads in all (None: unknown, no limit); ``embedder`` lets extractive answers compare by
-    meaning.
+    meaning, and tells how sure it is that there is an answer, in collections that ``calibration`` has a
+    scale for. There, below the threshold that lets through the share ``answered`` of the questions with an
+    answer, nothing is quoted and, unless ``ask_anyway``, no model is asked.
     """
 
     def __init__(
@@ -97,6 +104,9 @@ class Pipeline:
         budget: int = DEFAULT_BUDGET,
         window: int | None = None,
         read: ReadDocument | None = None,
+        calibration: Callable[[Collection], Calibration | None] = lambda _: None,
+        answered: float = 0.95,
+        ask_anyway: bool = False,
     ) -> None:
         self._retriever = retriever
         self._chat = chat
@@ -106,6 +116,9 @@ class Pipeline:
         self._budget = budget
         self._window = window
         self._read = read
+        self._calibration = calibration
+        self._answered = answered
+        self._ask_anyway = ask_anyway
 
     def retrieve(
         self, collection: Collection, question: str, *, k: int | None = None, where: Where = NO_WHERE
@@ -136,17 +149,17 @@ class Pipeline:
         room = self._room(template, values, budget)
         if k is None:
             k = min(MAX_K, max(self._retriever.settings.k, room // TOKENS_A_HIT))
-        hits = self.retrieve(collection, question, k=k, where=where)
+        trail = self._retriever.trace(collection, question, k=k, where=where)
         read = self._read
         context = fit(
-            hits,
+            trail.hits,
             budget=room,
             count_tokens=self._count_tokens,
             between=read and (lambda document, start, end: read(collection, document, start, end)),
         )
         rendered = template.render(values, context=context, count_tokens=self._count_tokens)
         receipt = self._receipt(collection, question, context, template, k, where)
-        return Rendered(template, rendered, context, receipt)
+        return Rendered(template, rendered, context, receipt, trail)
 
     def stream(self, collection: Collection, question: str, **options: Unpack[AskOptions]) -> Iterator[Event]:
         """Retrieved, then the answer's Pieces as they come, then the Answer: one path for all ways in.
@@ -155,7 +168,7 @@ class Pipeline:
         """
         rendered = self.render(collection, question, **options)
         yield Retrieved(rendered.context)
-        draft = self._draft(rendered)
+        draft = self._draft(collection, rendered)
         text = ""
         for piece in draft.pieces:
             text += piece
@@ -164,26 +177,47 @@ class Pipeline:
 
     def ask(self, collection: Collection, question: str, **options: Unpack[AskOptions]) -> Answer:
         """The whole answer at once. Raises as :meth:`stream`."""
-        draft = self._draft(self.render(collection, question, **options))
+        draft = self._draft(collection, self.render(collection, question, **options))
         return draft.finish("".join(draft.pieces))
 
-    def _draft(self, rendered: Rendered) -> _Draft:
+    def confidence(self, collection: Collection, trail: Trail) -> Confidence | None:
+        """How sure it is that what a search found holds an answer; None without a calibration, without an
+        embedder and after a search that was not hybrid, as those are that calibrate. Raises EmbedderError.
+        """
+        scale = self._calibration(collection)
+        if scale is None or self._embedder is None or trail.settings.mode != "hybrid":
+            return None
+        found = gather(trail, collection, embedder=self._embedder)
+        return scale.judge(found.strength, answered=self._answered)
+
+    def _draft(self, collection: Collection, rendered: Rendered) -> _Draft:
         context, receipt = rendered.context, rendered.receipt
         language = language_of(receipt.question) or "en"
-        if not context.passages and "context" in rendered.template.names:
+        asks_passages = "context" in rendered.template.names
+        sure = self.confidence(collection, rendered.trail) if asks_passages else None
+        doubted = sure is not None and not sure.enough
+        refused = doubted and (self._chat is None or not self._ask_anyway)
+        if asks_passages and (refused or not context.passages):
             # Nothing to answer from: no model is asked to make something up.
             nothing = _Finding((), (), found=False)
-            return _Draft(iter([NOT_FOUND[language]]), context, receipt, lambda _: nothing)
+            return _Draft(iter([NOT_FOUND[language]]), context, receipt, lambda _: nothing, confidence=sure)
         if self._chat is not None:
             messages, template = rendered.prompt.messages, rendered.template
             model = replace(receipt, model=self._chat.name, parameters=_parameters(self._chat))
             read = partial(_read_answer, template=template, context=context)
-            return _Draft(self._chat.stream(messages), context, model, read)
+            return _Draft(self._chat.stream(messages), context, model, read, confidence=sure)
         quoted = extract(receipt.question, context, embedder=self._embedder)
         by_number = {quotation.passage.number: quotation.passage for quotation in quoted.quotations}
         citations = tuple(Citation(number, passage) for number, passage in by_number.items())
         finding = _Finding(citations, (), found=bool(citations))
-        return _Draft(quoted.lines(), context, receipt, lambda _: finding, notice=NOTICE[language])
+        return _Draft(
+            quoted.lines(),
+            context,
+            receipt,
+            lambda _: finding,
+            notice=NOTICE[language],
+            confidence=sure,
+        )
 
     def _room(self, template: PromptTemplate, values: Mapping[str, Any], budget: int | None) -> int:
         """Tokens for the context: what the call asks for, else the smaller of what the prompt and the
@@ -257,6 +291,7 @@ class _Draft:
     receipt: Receipt
     read: Callable[[str], _Finding]
     notice: str = ""
+    confidence: Confidence | None = None
 
     def finish(self, text: str) -> Answer:
         finding = self.read(text)
@@ -267,6 +302,7 @@ class _Draft:
             extractive=bool(self.notice),
             found=finding.found,
             notice=self.notice,
+            confidence=self.confidence,
             context=self.context,
             receipt=self.receipt,
         )

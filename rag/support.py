@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -36,18 +36,16 @@ import numpy.typing as npt
 from rag.extract import MAX_EMBEDDED
 from rag.fuse import WORDS, meaning
 from rag.protocols import Collection, Embedder
-from rag.retrieve import Retriever
+from rag.retrieve import Trail
 from rag.sentences import split_sentences
-from rag.types import Candidates, Chunk, Hit, Vectors
+from rag.types import Candidates, Chunk, Vectors
 from rag.words import Language, Terms, language_named, language_of, spans
 
 Signal: TypeAlias = Literal["near", "beyond", "said"]
 Rows: TypeAlias = npt.NDArray[np.float64]
 
 READ = 8
-"""Hits that are looked at: as many as a context holds by default."""
-_HELD_OUT_FROM = 200
-"""Hits among which those of held-out documents are passed over."""
+"""Passages that are looked at: about as many as a context holds by default."""
 
 _SCALE: dict[Signal, tuple[float, float]] = {"near": (5.0, 1.3), "beyond": (0.30, 0.115), "said": (10.1, 2.9)}
 """Mean and standard deviation of each signal, over six judged sets with MiniLM and multilingual-e5-small,
@@ -79,64 +77,37 @@ class Support:
 
 
 def gather(
-    retriever: Retriever,
+    trail: Trail,
     collection: Collection,
-    question: str,
     *,
     embedder: Embedder,
     without: frozenset[str] = frozenset(),
 ) -> Support:
-    """The evidence for a question as if the documents ``without`` (ids) were not there: for calibration.
+    """The evidence for the question of a search, as if the documents ``without`` (ids) were not there.
 
-    Raises InvalidQuery, EmbedderError.
+    It looks at the :data:`READ` best of all that the search ranked, whatever its ``k``, and embeds their
+    texts, their headings and at most :data:`rag.extract.MAX_EMBEDDED` of their sentences. A search by words
+    alone gives no evidence. Raises EmbedderError.
     """
-    trail = retriever.trace(collection, question, k=_HELD_OUT_FROM if without else READ)
-    candidates = trail.candidates
-    if without:
-        chunks = collection.read(candidates.keys.tolist())
-        keys = [chunk.key for chunk in chunks if chunk.document_id not in without]
-        kept = np.isin(candidates.keys, keys)
-        candidates = replace(
-            candidates,
-            keys=candidates.keys[kept],
-            cosines=candidates.cosines[kept],
-            bm25=candidates.bm25[kept],
-        )
-    hits = [hit for hit in trail.hits if hit.chunk.document_id not in without]
-    return support(
-        trail.question,
-        hits,
-        candidates=candidates,
-        vector=None if retriever.settings.mode == "lexical" else retriever.vector(trail.question),
-        around=collection.vectors(candidates.keys)[1],
-        embedder=embedder,
-    )
-
-
-def support(
-    question: str,
-    hits: Sequence[Hit],
-    *,
-    candidates: Candidates,
-    vector: Vectors | None,
-    around: Vectors,
-    embedder: Embedder,
-) -> Support:
-    """The evidence in the best hits. Raises EmbedderError.
-
-    ``candidates`` are what the search ranked, and ``around`` (shape (n, dim)) their vectors; ``vector``
-    (shape (dim,)) embeds the question: None, as in lexical mode, gives no evidence.
-
-    It embeds the texts, the headings and at most :data:`rag.extract.MAX_EMBEDDED` sentences of
-    :data:`READ` chunks.
-    """
-    chunks = [hit.chunk for hit in hits[:READ]]
-    if not chunks or vector is None or candidates.deviation <= 0 or not len(around):
+    candidates, asked = trail.candidates, trail.vector
+    if asked is None or candidates.deviation <= 0:
         return Support()
-    near = float(meaning(candidates).max())
-    centre = around.mean(axis=0, dtype=np.float64)
-    beyond = _beyond(vector - centre, chunks, centre, embedder)
-    return Support(near, beyond, _said(question, vector, chunks, candidates, embedder))
+    keys = trail.fused.keys
+    if without:
+        chunks = [chunk for chunk in collection.read(keys.tolist()) if chunk.document_id not in without]
+        kept = np.isin(candidates.keys, [chunk.key for chunk in chunks])
+        candidates = candidates.at(kept)
+    else:
+        chunks = collection.read(keys[:READ].tolist())
+    chunks = chunks[:READ]
+    if not chunks:
+        return Support()
+    centre = collection.vectors(candidates.keys)[1].mean(axis=0, dtype=np.float64)
+    return Support(
+        near=float(meaning(candidates).max()),
+        beyond=_beyond(asked - centre, chunks, centre, embedder),
+        said=_said(trail.question, asked, chunks, candidates, embedder),
+    )
 
 
 def _beyond(asked: Rows, chunks: Sequence[Chunk], centre: Rows, embedder: Embedder) -> float:

@@ -119,16 +119,16 @@ class MemoryCollection:
             offered[np.lexsort((every.keys, -every.cosines))[:vector_k]] = True
         matching = np.lexsort((every.keys, -every.bm25))[:text_k]
         offered[matching[every.bm25[matching] > 0]] = True
-        return replace(
-            every, keys=every.keys[offered], cosines=every.cosines[offered], bm25=every.bm25[offered]
-        )
+        return every.at(offered)
 
     def weigh(self, keys: Keys, *, vector: Vectors | None, text: str) -> Candidates:
         known = np.array(sorted(key for key in keys.tolist() if key in self.chunks), dtype=np.int64)
         cosines = np.zeros(len(self.chunks), np.float32) if vector is None else self._vectors @ vector
         bm25, bound = self._bm25(text)
-        spread = (0.0, 0.0) if vector is None else (float(cosines.mean()), float(cosines.std()))
-        return Candidates(known, cosines[known - 1], bm25[known - 1], bound, *spread)
+        told = vector is not None and len(cosines) > 0
+        spread = (float(cosines.mean()), float(cosines.std())) if told else (0.0, 0.0)
+        means = np.full(len(known), spread[0], np.float32)
+        return Candidates(known, cosines[known - 1], bm25[known - 1], means, bound, *spread)
 
     def named(self, names: Sequence[str], *, where: Where) -> dict[str, Keys]:
         found: dict[str, list[int]] = {}
@@ -146,7 +146,7 @@ class MemoryCollection:
 
     def _bm25(self, text: str) -> tuple[npt.NDArray[np.float32], float]:
         """The scores of all chunks, and the bound of the question's."""
-        mean = sum(map(len, self._words)) / len(self._words)
+        mean = max(sum(map(len, self._words)), 1) / max(len(self._words), 1)
         scores = np.zeros(len(self._words), np.float32)
         bound = 0.0
         for word in set(_folded(text)):

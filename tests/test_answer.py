@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rag.answer import Answer, Piece, Pipeline, Retrieved
 from rag.citations import read_citations
+from rag.confidence import Calibration
 from rag.context import Context, fit
 from rag.errors import InvalidQuery, MissingVariables, ModelError, OverBudget, UnknownPrompt
 from rag.extract import NOT_FOUND, extract
@@ -271,6 +272,73 @@ def test_hits_are_offered_to_the_context_as_its_budget_asks_for_them_unless_the_
 def test_citations_are_read_as_people_write_them(text, numbers, unknown):
     citations, missing = read_citations(text, context_of("uno", "dos"))
     assert ([citation.number for citation in citations], missing) == (numbers, unknown)
+
+
+# --- how sure it is -----------------------------------------------------------------------------
+
+
+def scale(strength: float) -> Calibration:
+    """One that answers from this strength on."""
+    return Calibration(1.0, 0.0, (strength,) * 20, (strength - 1,) * 20, ())
+
+
+def sure_pipeline(shelf: Shelf, made: Calibration | None, **options) -> Pipeline:
+    return Pipeline(Retriever(shelf.embedder), embedder=shelf.embedder, calibration=lambda _: made, **options)
+
+
+def test_below_the_calibrated_threshold_it_is_not_found_and_no_model_is_asked(shelf):
+    model = EchoModel()
+    for chat in (None, model):
+        answer = sure_pipeline(shelf, scale(30.0), chat=chat).ask(shelf, "When does the train return?")
+        assert (answer.found, answer.text, answer.citations) == (False, NOT_FOUND["en"], ())
+        assert answer.confidence.value < answer.confidence.threshold
+        assert answer.context.passages
+    assert model.calls == []
+
+
+def test_above_the_threshold_it_answers_and_says_how_sure_it_is(shelf):
+    answer = sure_pipeline(shelf, scale(-30.0)).ask(shelf, "When does the train return?")
+    assert "It returns at six in the evening." in answer.text
+    assert answer.confidence.enough
+    assert (answer.confidence.answerable, answer.confidence.held_out) == (20, True)
+
+
+def test_a_model_may_be_asked_all_the_same_but_nothing_is_quoted_then(shelf):
+    model = Scripted("At six [1].")
+    options = {"ask_anyway": True}
+    answer = sure_pipeline(shelf, scale(30.0), chat=model, **options).ask(
+        shelf, "When does the train return?"
+    )
+    assert (answer.found, answer.text) == (True, "At six [1].")
+    assert not answer.confidence.enough
+    assert not sure_pipeline(shelf, scale(30.0), **options).ask(shelf, "When does the train return?").found
+
+
+def test_a_share_of_one_refuses_nothing(shelf):
+    assert sure_pipeline(shelf, scale(30.0), answered=1.0).ask(shelf, "When does the train return?").found
+
+
+def test_without_a_calibration_there_is_no_confidence_and_nothing_is_computed_for_it(shelf):
+    counts = []
+    for made in (None, scale(-30.0)):
+        before = len(shelf.embedder.embedded)
+        answer = sure_pipeline(shelf, made, chat=Scripted("At six [1].")).ask(shelf, "When does it return?")
+        assert (answer.confidence is None) == (made is None)
+        counts.append(len(shelf.embedder.embedded) - before)
+    assert counts[0] == 0 < counts[1]
+
+
+def test_a_search_that_is_not_hybrid_has_no_confidence(shelf):
+    made = {"embedder": shelf.embedder, "calibration": lambda _: scale(30.0)}
+    answer = pipeline(shelf, **made).ask(shelf, "When does the train return?")
+    assert answer.found
+    assert answer.confidence is None
+
+
+def test_an_empty_collection_answers_that_nothing_was_found():
+    empty = Shelf([])
+    answer = sure_pipeline(empty, scale(-30.0)).ask(empty, "When does the train return?")
+    assert (answer.found, answer.confidence.value) == (False, 0.0)
 
 
 # --- the receipt, the budget, the prompt -----------------------------------------------------------

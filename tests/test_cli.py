@@ -632,6 +632,59 @@ def test_ask_as_json_carries_citations_and_the_receipt(read: Path):
     assert {chunk["passage"] for chunk in receipt["chunks"]} >= {c["number"] for c in answer["citations"]}
 
 
+QUESTIONS = ROOT / "examples" / "questions.jsonl"
+
+
+@model
+@pytest.mark.slow
+def test_a_calibrated_collection_answers_its_questions_and_refuses_what_it_is_not_sure_of(
+    knowledge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    data = shutil.copytree(knowledge, tmp_path / "data")
+    monkeypatch.setenv("RAG_DATA", str(data))
+    foreign, own = "¿Quién pintó Las Meninas?", "How many requests per minute does the free plan allow?"
+    before = told("ask", foreign)
+    assert (before["found"], before["confidence"]) == (True, None)
+    assert told("status")["collections"][0]["calibration"] is None
+
+    made = told("calibrate", QUESTIONS)
+    assert made["answerable"] + made["missed"] == 33
+    assert (made["unanswerable"], made["held_out"]) == (4, True)
+    strict, *_, loose = made["rates"]
+    assert strict["answerable"] == 1 > loose["answerable"] >= 0.8
+    assert loose["held_out"] < strict["held_out"]
+
+    monkeypatch.setenv("RAG_ANSWER__ANSWERED", "0.8")
+    refused = told("ask", foreign)
+    assert (refused["found"], refused["citations"]) == (False, [])
+    assert refused["confidence"]["value"] < refused["confidence"]["threshold"]
+    answered = rag("ask", own).stdout
+    assert "| Open | free | 60 | 10,000 | 7 days |" in answered
+    assert re.search(r"^Confidence 0\.\d\d, at least 0\.\d\d \(calibrated on \d+ questions: ", answered, re.M)
+    assert "default is calibrated on " in rag("status").stdout
+
+    monkeypatch.setenv("RAG_ANSWER__ANSWERED", "1.0")
+    assert told("ask", foreign)["found"]
+    assert told("calibrate", "--forget") == {"collection": "default", "forgotten": True}
+    assert told("calibrate", "--forget") == {"collection": "default", "forgotten": False}
+    assert told("ask", foreign)["confidence"] is None
+
+
+@model
+def test_calibration_with_too_few_questions_or_unknown_documents_says_what_is_missing(
+    read: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lines = QUESTIONS.read_text("utf-8").splitlines()
+    file = tmp_path / "questions.jsonl"
+    file.write_text("\n".join(lines[:12]), "utf-8")
+    assert "add 8 more" in rag("calibrate", file, code=2).stderr
+    file.write_text("\n".join([*lines, '{"question": "?", "document": "no/such.md"}']), "utf-8")
+    assert "no document 'no/such.md'" in rag("calibrate", file, code=2).stderr
+    assert "--forget" in rag("calibrate", code=2).stderr
+    monkeypatch.setenv("RAG_RETRIEVAL__MODE", "vector")
+    assert "hybrid" in rag("calibrate", QUESTIONS, code=2).stderr
+
+
 MINE = """---
 name: Mine
 description: A prompt of the user's own folder.

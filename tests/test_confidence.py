@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.confidence import FEWEST, SHIPPED, calibrate
-from rag.errors import InvalidSetting
+from api.calibrate import Asked, read_questions
+from rag.confidence import FEWEST, calibrate
+from rag.errors import EvaluationError, InvalidSetting
 from rag.retrieve import RetrievalSettings, Retriever
 from rag.support import READ, Support, gather
 from rag.testing import HashEmbedder, MemoryCollection
@@ -60,10 +61,17 @@ def embedder() -> HashEmbedder:
     return HashEmbedder(dim=256)
 
 
-def asked(embedder: HashEmbedder, question: str, *, kept: list[Chunk] | None = None, **options) -> Support:
+def asked(
+    embedder: HashEmbedder,
+    question: str,
+    *,
+    kept: list[Chunk] | None = None,
+    without: frozenset[str] = frozenset(),
+    **settings,
+) -> Support:
     shelf = MemoryCollection(chunks() if kept is None else kept, embedder)
-    settings = RetrievalSettings(links=0, **options.pop("settings", {}))
-    return gather(Retriever(embedder, settings=settings), shelf, question, embedder=embedder, **options)
+    retriever = Retriever(embedder, settings=RetrievalSettings(links=0, **settings))
+    return gather(retriever.trace(shelf, question), shelf, embedder=embedder, without=without)
 
 
 # --- what speaks for an answer ------------------------------------------------------------------
@@ -101,14 +109,24 @@ def test_a_question_in_another_language_is_not_held_against_the_words_of_the_pas
 
 
 def test_words_alone_do_not_tell_how_much_speaks_for_an_answer(embedder):
-    assert asked(embedder, "Who built the museum?", settings={"mode": "lexical"}) == Support()
+    assert asked(embedder, "Who built the museum?", mode="lexical") == Support()
     assert Support().strength == -math.inf
+
+
+def test_the_evidence_is_the_same_however_few_hits_are_asked_for(embedder):
+    question = "Who built the museum after the great storm?"
+    assert asked(embedder, question, k=1) == asked(embedder, question, k=20)
+
+
+def test_an_empty_collection_has_nothing_for_any_question(embedder):
+    assert asked(embedder, "Who built the museum?", kept=[]) == Support()
 
 
 def test_no_more_is_embedded_than_the_best_hits_hold(embedder):
     shelf = MemoryCollection(chunks(), embedder)
+    trail = Retriever(embedder).trace(shelf, "Who built the museum?")
     before = len(embedder.embedded)
-    gather(Retriever(embedder), shelf, "Who built the museum?", embedder=embedder)
+    gather(trail, shelf, embedder=embedder)
     assert 0 < len(embedder.embedded) - before <= READ + READ + 32
 
 
@@ -117,7 +135,7 @@ def test_no_more_is_embedded_than_the_best_hits_hold(embedder):
 strengths = st.lists(st.floats(-5, 5), min_size=FEWEST, max_size=60)
 
 
-@given(strengths, strengths, st.floats(0.05, 1))
+@given(strengths, strengths, st.floats(0.05, 0.99))
 def test_a_threshold_lets_through_at_least_the_share_asked_for_and_reports_what_it_lets_through(
     yes, no, share
 ):
@@ -150,19 +168,77 @@ def test_a_kind_is_not_more_likely_for_having_been_asked_more_often():
     assert made.probability(0) == pytest.approx(0.5, abs=0.05)
 
 
-def test_too_few_questions_and_impossible_shares_are_refused():
-    few, enough = [0.0] * (FEWEST - 1), [0.0] * FEWEST
-    with pytest.raises(InvalidSetting, match="19 answerable and 20 unanswerable"):
-        calibrate(few, enough)
+def test_too_few_questions_are_refused_with_the_number_that_is_missing():
+    with pytest.raises(EvaluationError, match=r"17 questions .* add 3 more"):
+        calibrate([0.0] * 17, [0.0] * 17)
+    assert calibrate([0.0] * FEWEST, [0.0] * FEWEST).judge(0.0).enough
+
+
+def test_an_impossible_share_is_refused():
     for share in (0, 1.5):
         with pytest.raises(InvalidSetting, match="answered"):
-            SHIPPED.judge(0.0, answered=share)
+            calibrate([0.0] * FEWEST, [0.0] * FEWEST).judge(0.0, answered=share)
 
 
-def test_the_shipped_calibration_says_that_it_is_not_the_collections_own():
-    assert not SHIPPED.judge(0.0).own
-    assert calibrate([0.0] * FEWEST, [0.0] * FEWEST).judge(0.0).own
-    assert all(list(side) == sorted(side) for side in (SHIPPED.answerable, SHIPPED.unanswerable))
+def test_to_answer_all_that_can_be_answered_is_to_refuse_nothing():
+    made = calibrate([n / 10 for n in range(20)], [-1.0] * 20)
+    assert made.judge(-math.inf, answered=1).enough
+    assert not made.judge(-1.0, answered=0.99).enough
+
+
+def test_held_out_questions_stand_in_for_unanswerable_ones_until_there_are_enough_of_those():
+    yes, held, no = [2.0 + n / 10 for n in range(20)], [-2.0] * 20, [1.0, *[3.0] * 19]
+    few, enough = calibrate(yes, held, no[1:]), calibrate(yes, held, no)
+    assert (few.judge(0.0).held_out, few.judge(0.0).false_answers, few.judge(0.0).unanswerable) == (
+        True,
+        0,
+        20,
+    )
+    assert few.rates(0.95).unanswerable == 1
+    told = enough.judge(0.0)
+    assert (told.held_out, told.false_answers, told.unanswerable) == (False, pytest.approx(0.95), 20)
+    assert calibrate(yes, held).rates(0.95).unanswerable is None
+
+
+# --- the questions of a file ----------------------------------------------------------------------
+
+
+def test_questions_are_read_with_the_documents_that_answer_them(tmp_path):
+    file = tmp_path / "questions.jsonl"
+    file.write_text(
+        '\ufeff{"question": "one?", "document": "a.md", "id": "q1"}\n\n'
+        '{"question": "two?", "document": ["a.md", "b.md"]}\n{"question": "three?", "document": null}\n',
+        "utf-8",
+    )
+    assert read_questions(file) == [
+        Asked("one?", ("a.md",)),
+        Asked("two?", ("a.md", "b.md")),
+        Asked("three?", ()),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "no JSON",
+        "[]",
+        '{"question": "no document told?"}',
+        '{"question": "", "document": null}',
+        '{"question": "?", "document": []}',
+        '{"question": "?", "document": [1]}',
+        '{"question": "?", "document": ""}',
+    ],
+)
+def test_a_line_that_cannot_be_read_is_told_with_its_number(tmp_path, line):
+    file = tmp_path / "questions.jsonl"
+    file.write_text(f'{{"question": "?", "document": "a.md"}}\n{line}\n', "utf-8")
+    with pytest.raises(EvaluationError, match=r"questions\.jsonl:2: "):
+        read_questions(file)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(EvaluationError, match=r"gone\.jsonl cannot be read"):
+        read_questions(tmp_path / "gone.jsonl")
 
 
 @pytest.mark.shared
@@ -187,11 +263,11 @@ def test_half_of_the_real_questions_tell_which_others_have_no_answer(tmp_path):
         retriever = Retriever(embedder)
 
         def strength(question: str) -> float:
-            return gather(retriever, shelf, question, embedder=embedder).strength
+            return gather(retriever.trace(shelf, question), shelf, embedder=embedder).strength
 
         yes = [strength(query.text) for query in judged.queries[:200]]
         no = [strength(question) for question in without[:200]]
-    made = calibrate(yes[::2], no[::2])
+    made = calibrate(yes[::2], no[::2], no[::2])
     kept, false = (np.mean([made.judge(s).enough for s in side[1::2]]) for side in (yes, no))
     assert kept >= 0.88
     assert false <= 0.6

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from api.cli import (
     ask,
+    calibrate,
     collections,
     doctor,
     documents,
@@ -60,6 +61,7 @@ app.command("plan")(plan.plan)
 app.command("search")(search.search)
 app.command("why-not")(whynot.why_not)
 app.command("ask")(ask.ask)
+app.command("calibrate")(calibrate.calibrate)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.add_typer(documents.app, name="documents")

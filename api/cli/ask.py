@@ -20,6 +20,7 @@ from api.cli.common import (
 
 if TYPE_CHECKING:
     from rag.answer import Answer
+    from rag.confidence import Confidence
     from rag.prompts import RenderedPrompt
 
 
@@ -78,6 +79,26 @@ def print_sources(answer: Answer) -> None:
         typer.echo(f"  [{number}] is cited, but no passage has this number: do not rely on it", err=True)
     if answer.notice:
         typer.echo(f"\n{answer.notice}")
+    if answer.confidence:
+        typer.echo(f"\n{how_sure(answer.confidence)}")
+
+
+def how_sure(sure: Confidence) -> str:
+    """The confidence, and what it was calibrated to.
+
+    >>> from rag.confidence import Confidence
+    >>> how_sure(Confidence(0.31, 0.42, 0.95, 0.12, 33, 33, held_out=True))
+    'Confidence 0.31, below 0.42 (calibrated on 33 questions: answers 95 % of the answerable and 12 % of \
+held-out ones)'
+    """
+    against = "at least" if sure.enough else "below"
+    kind = "held-out ones" if sure.held_out else "those that nothing answers"
+    questions = sure.answerable if sure.held_out else sure.answerable + sure.unanswerable
+    answered, false = (f"{share * 100:.0f} %" for share in (sure.answered, sure.false_answers))
+    return (
+        f"Confidence {sure.value:.2f}, {against} {sure.threshold:.2f} "
+        f"(calibrated on {questions:,} questions: answers {answered} of the answerable and {false} of {kind})"
+    )
 
 
 def print_prompt(rendered: RenderedPrompt) -> None:

@@ -40,3 +40,7 @@ def status(data: DataOption = None, as_json: JsonOption = False) -> None:
             ],
         )
     )
+    for row in rows:
+        if made := row["calibration"]:
+            told = f'answers below confidence {made["threshold"]:.2f} are "not found"'
+            typer.echo(f"{one_line(row['name'])} is calibrated on {made['answerable']:,} questions: {told}")

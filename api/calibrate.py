@@ -1,0 +1,146 @@
+"""What a collection's confidence is calibrated on: its own questions, asked with and without their documents.
+
+The calibration is a fact in the catalogue. It counts for the embedder and the cut that it was made with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rag.confidence import Calibration, calibrate, check_enough
+from rag.errors import EvaluationError, InvalidSetting
+from rag.support import READ, gather
+
+if TYPE_CHECKING:
+    from api.services import Services
+    from indexes.catalogue import Catalogue
+    from rag.protocols import Space
+
+FORM = '{"question": "…", "document": "its id or the end of it", a list of them, or null}'
+PATIENCE = 5.0
+"""Seconds to wait for a process that writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, and the documents that answer it, by id or the end of it; none: nothing does."""
+
+    question: str
+    documents: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A calibration, and the number of answerable questions whose documents the search ``missed``."""
+
+    calibration: Calibration
+    missed: int
+
+
+def read_questions(path: Path) -> list[Asked]:
+    """The questions of a JSONL file; further fields are left alone.
+
+    Raises EvaluationError, with the line that cannot be read.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise EvaluationError(f"{path} cannot be read: {error}") from error
+    return [_asked(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _asked(line: str, place: str) -> Asked:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise EvaluationError(f"{place}: not JSON: {error}") from error
+    if isinstance(row, dict) and "document" in row:
+        question, named = row.get("question"), row["document"]
+        names = [] if named is None else named if isinstance(named, list) else [named]
+        good = all(isinstance(name, str) and name for name in (question, *names))
+        if good and named != []:
+            return Asked(str(question), tuple(names))
+    raise EvaluationError(f"{place}: a line must be {FORM}")
+
+
+def calibrate_collection(
+    services: Services, path: Path, *, on_question: Callable[[int, int], None] = lambda _done, _total: None
+) -> Outcome:
+    """Ask the collection in use the questions of a file, and keep what that tells.
+
+    Questions whose documents are not among the passages that confidence looks at are left out: "not found"
+    is the right answer to them, and a threshold that lets them through would let everything through.
+    Raises EvaluationError, UnknownDocument, UnknownCollection, InvalidSetting for a search that is not
+    hybrid, LockHeld.
+    """
+    if services.settings.retrieval.mode != "hybrid":
+        raise InvalidSetting('only a hybrid search has a confidence: set [retrieval] mode = "hybrid"')
+    asked = read_questions(path)
+    check_enough(sum(1 for each in asked if each.documents))
+    name = services.settings.collection
+    catalogue = services.catalogue()
+    collection = catalogue.collection(name)
+    names = [document for each in asked for document in each.documents]
+    ids = dict(zip(names, services.document_ids(names), strict=True))
+    embedder = services.answering_embedder()
+    yes: list[float] = []
+    held: list[float] = []
+    no: list[float] = []
+    missed = 0
+    for done, each in enumerate(asked, 1):
+        trail = services.trace(each.question)
+        strength = gather(trail, collection, embedder=embedder).strength
+        answering = frozenset(ids[document] for document in each.documents)
+        found = {chunk.document_id for chunk in collection.read(trail.fused.keys[:READ].tolist())}
+        if not answering:
+            no.append(strength)
+        elif answering & found:
+            yes.append(strength)
+            held.append(gather(trail, collection, embedder=embedder, without=answering).strength)
+        else:
+            missed += 1
+        on_question(done, len(asked))
+    made = calibrate(yes, held, no)
+    catalogue.remember(
+        _fact(name), json.dumps({**asdict(made), **_made_with(collection.space)}), wait=PATIENCE
+    )
+    return Outcome(made, missed)
+
+
+def calibration_of(catalogue: Catalogue, name: str) -> Calibration | None:
+    """A collection's calibration; None without one, or when it was made with another embedder or cut."""
+    kept = catalogue.fact(_fact(name))
+    if kept is None:
+        return None
+    values = json.loads(kept)
+    if any(values[key] != now for key, now in _made_with(catalogue.collection(name).space).items()):
+        return None
+    kinds = (tuple(values[kind]) for kind in ("answerable", "held_out", "unanswerable"))
+    return Calibration(values["slope"], values["intercept"], *kinds)
+
+
+def forget_calibration(catalogue: Catalogue, name: str) -> bool:
+    """Whether there was one to forget. Raises LockHeld."""
+    return catalogue.forget(_fact(name), wait=PATIENCE)
+
+
+def summary(made: Calibration, *, answered: float) -> dict[str, Any]:
+    """What every confidence of this calibration says, but for its value."""
+    figures = asdict(made.judge(0.0, answered=answered))
+    del figures["value"]
+    return figures
+
+
+def _fact(name: str) -> str:
+    return f"calibration:{name}"
+
+
+def _made_with(space: Space | None) -> dict[str, str]:
+    return {
+        "embedder": space.embedder.fingerprint if space else "",
+        "chunker": space.chunker if space else "",
+    }

@@ -95,7 +95,7 @@ def keys() -> list[str]:
 def default_toml(*, model: str = DEFAULT_MODEL) -> str:
     """The commented rag.toml that ``rag init`` writes: every setting with its default, and ``model``."""
     lines = [
-        "# Settings of promptwell. Every line is a default: change what you need, delete the rest.",
+        "# Settings of promptwell. Change what you need; a line that you delete has its default.",
         "# A command's option counts before an environment variable (RAG_DATA, RAG_COLLECTION, RAG_LLM,",
         "# RAG_<SECTION>__<NAME>, such as RAG_RETRIEVAL__K=5), and that before this file.",
         "# Paths are relative to this file.",

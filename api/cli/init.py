@@ -29,7 +29,7 @@ def init(
         raise InvalidSetting(f"{path} is there already; --force overwrites it")
     chosen = model or DEFAULT_MODEL
     path.write_text(default_toml(model=chosen), encoding="utf-8")
-    typer.echo(one_line(f"Wrote {path}. Every line is a default: change what you need, delete the rest."))
+    typer.echo(one_line(f"Wrote {path}. Change what you need; a line that you delete has its default."))
     typer.echo(
         one_line(f"The embedding model is {chosen}. Installed, no download ([embedder] model, --model):")
     )

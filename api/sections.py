@@ -195,7 +195,7 @@ class RetrievalSection(Section):
 
     def retrieval_settings(self) -> RetrievalSettings:
         """The same as the retriever takes it."""
-        return RetrievalSettings(**self.model_dump(exclude={"reranker", "rewrite"}))
+        return RetrievalSettings(**self.model_dump())
 
 
 class ContextSection(Section):

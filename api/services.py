@@ -292,14 +292,15 @@ class Services:
     def _searching(
         self, name: str | None, *, mode: str | None = None, reranker: str | None = None
     ) -> tuple[SqliteCollection, Retriever]:
-        section = self.settings.retrieval
-        settings = section.retrieval_settings()
+        settings = self.settings.retrieval.retrieval_settings()
         if mode is not None:
             settings = replace(settings, mode=cast("Mode", mode))
+        if reranker is not None:
+            settings = replace(settings, reranker=reranker)
         name = name or self.settings.collection
         catalogue = self.catalogue()
         embedder = self._embedders.answering(catalogue, name)
-        reader, weight = self._rerankers.of(section.reranker if reranker is None else reranker, embedder)
+        reader, weight = self._rerankers.of(settings.reranker, embedder)
         retriever = Retriever(
             embedder,
             settings=settings,

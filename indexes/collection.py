@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from indexes.exact import best, scan, similarities
 from indexes.lexical import LexicalIndex
-from indexes.moments import spread
+from indexes.moments import Spread, spread
 from indexes.question import Question, ask
 from indexes.rows import CHUNK, chunk_of, json_of
 from indexes.views import View, Views
@@ -207,7 +207,8 @@ class SqliteCollection:
         near, match = known
         cosines[np.searchsorted(keys, near.keys)] = near.scores
         bm25[np.searchsorted(keys, match.keys)] = match.scores
-        mean = deviation = 0.0
+        means = np.zeros(len(keys), np.float32)
+        found = Spread(0.0, 0.0, {})
         if vector is not None:
             rest, rows = _vectors(view, np.setdiff1d(keys, near.keys, assume_unique=True))
             if len(rest):
@@ -215,12 +216,16 @@ class SqliteCollection:
             moments = [view.delta.moments(view.db, commit=view.commit)]
             if view.generation is not None:
                 moments.append(view.generation.moments)
-            mean, deviation = spread(moments, vector)
+            found = spread(moments, vector)
+            means[:] = found.mean
+            if len(found.languages) > 1:
+                spoken = _languages(view, keys)
+                means[:] = [found.languages.get(spoken.get(key, ""), found.mean) for key in keys.tolist()]
         rest = np.setdiff1d(keys, match.keys, assume_unique=True)
         for index in indexes:
-            found, scores = index.search(question, k=max(1, len(rest)), allowed=rest)
-            bm25[np.searchsorted(keys, found)] = scores
-        return Candidates(keys, cosines, bm25, question.bound, mean, deviation)
+            held, scores = index.search(question, k=max(1, len(rest)), allowed=rest)
+            bm25[np.searchsorted(keys, held)] = scores
+        return Candidates(keys, cosines, bm25, means, question.bound, found.mean, found.deviation)
 
     def _searched(self, search: Callable[[View], T], nothing: T) -> T:
         """``search`` in one read transaction; again without a generation whose files broke beneath it."""
@@ -309,3 +314,13 @@ def _vectors(view: View, keys: Keys) -> tuple[Keys, Vectors]:
     found = np.array([key for key, _ in rows], dtype=np.int64)
     matrix = np.frombuffer(b"".join(vector for _, vector in rows), dtype=np.float32)
     return found, matrix.reshape(len(rows), view.space.embedder.dim)
+
+
+def _languages(view: View, keys: Keys) -> dict[int, str]:
+    """The language of each of these chunks that has one."""
+    rows = view.db.execute(
+        "SELECT c.key, m.value FROM json_each(?) asked JOIN chunks c ON c.key = asked.value "
+        "JOIN document_metadata m ON m.document_key = c.document_key AND m.name = 'language'",
+        (json_of(keys.tolist()),),
+    )
+    return dict(rows.fetchall())

@@ -46,19 +46,17 @@ class Delta:
         """Keys (rising) and vectors of everything up to ``commit``, and perhaps of what came later."""
         with self._extending:
             if commit > self._vectors_commit:
-                for keys, vectors in vector_batches(db, self._space_id, after=self._vectors_high):
+                for keys, vectors, languages in vector_batches(db, self._space_id, after=self._vectors_high):
                     self._append(keys, vectors)
+                    self._moments = self._moments.with_rows(vectors, languages)
                     self._vectors_high = int(keys[-1])
                 self._vectors_commit = commit
             return self._keys[: self._count], self._matrix[: self._count]
 
     def moments(self, db: sqlite3.Connection, *, commit: int) -> Moments:
         """The moments of what :meth:`vectors` gives."""
-        _, matrix = self.vectors(db, commit=commit)
-        with self._extending:
-            if (known := self._moments.count) < len(matrix):
-                self._moments = self._moments.with_rows(matrix[known:])
-            return self._moments
+        self.vectors(db, commit=commit)
+        return self._moments
 
     def texts(self, db: sqlite3.Connection, *, commit: int) -> tuple[LexicalIndex, ...]:
         """Lexical indexes that hold, together, everything up to ``commit``."""

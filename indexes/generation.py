@@ -44,8 +44,9 @@ WORTH = 0.05
 the newest chunks are searched from memory."""
 
 ROW = "SELECT id, space_id, folder, kind, count, high_key, manifest_sha256, created_at FROM generations"
+LANGUAGE = "coalesce(json_extract(d.metadata, '$.language'), '')"
 LEXICAL_ROW = (
-    "SELECT c.key, c.breadcrumb, c.text, coalesce(json_extract(d.metadata, '$.language'), '') "
+    f"SELECT c.key, c.breadcrumb, c.text, {LANGUAGE} "  # noqa: S608
     "FROM chunks c JOIN documents d ON d.key = c.document_key"
 )
 
@@ -237,17 +238,19 @@ def lexical_rows(db: sqlite3.Connection, space_id: int, *, after: int) -> Iterat
     return db.execute(LEXICAL_ROW + " WHERE c.space_id = ? AND c.key > ? ORDER BY c.key", (space_id, after))
 
 
-def vector_batches(db: sqlite3.Connection, space_id: int, *, after: int) -> Iterator[tuple[Keys, Vectors]]:
-    """Keys and vectors of the chunks of a space past a key, by key, some thousand at a time."""
+def vector_batches(
+    db: sqlite3.Connection, space_id: int, *, after: int
+) -> Iterator[tuple[Keys, Vectors, list[str]]]:
+    """Keys, vectors and languages of the chunks of a space past a key, by key, some thousand at a time."""
     rows = db.execute(
-        "SELECT c.key, v.vector FROM chunks c JOIN vectors v ON v.id = c.vector_id "
-        "WHERE c.space_id = ? AND c.key > ? ORDER BY c.key",
+        f"SELECT c.key, v.vector, {LANGUAGE} FROM chunks c JOIN documents d ON d.key = c.document_key "  # noqa: S608
+        "JOIN vectors v ON v.id = c.vector_id WHERE c.space_id = ? AND c.key > ? ORDER BY c.key",
         (space_id, after),
     )
     while batch := rows.fetchmany(BATCH):
-        keys, vectors = zip(*batch, strict=True)
+        keys, vectors, languages = zip(*batch, strict=True)
         matrix = np.frombuffer(b"".join(vectors), dtype=np.float32).reshape(len(batch), -1)
-        yield np.array(keys, dtype=np.int64), matrix
+        yield np.array(keys, dtype=np.int64), matrix, list(languages)
 
 
 def remove(path: Path) -> None:
@@ -274,12 +277,12 @@ def _build(folder: Path, db: sqlite3.Connection, space_id: int, kind: str) -> tu
     def sampled() -> Iterator[tuple[Keys, Vectors]]:
         nonlocal moments
         seen = 0
-        for keys, vectors in vector_batches(db, space_id, after=0):
+        for keys, vectors, languages in vector_batches(db, space_id, after=0):
             first = -seen % every
             # Copies: a view would keep its whole batch, and so all batches, in memory.
             sample.extend(zip(keys[first::every].tolist(), vectors[first::every].copy(), strict=True))
             seen += len(keys)
-            moments = moments.with_rows(vectors)
+            moments = moments.with_rows(vectors, languages)
             yield keys, vectors
 
     (folder / "vectors").mkdir()

@@ -4,9 +4,12 @@ Each leg says how much a passage has to do with the question on a scale that is 
 question, collection and embedder, so that the two can simply be added:
 
 - meaning: how many standard deviations the cosine lies above the mean of the question's cosines to the
-  whole collection. An embedder that keeps all its cosines between 0.7 and 0.9 and one that uses the whole
-  range come out alike, and a question to which everything is alike (in a language that the embedder does
-  not know, say) gives small numbers to all.
+  whole collection, as far as it is in the passage's language. An embedder that keeps all its cosines
+  between 0.7 and 0.9 and one that uses the whole range come out alike, and a question to which everything
+  is alike (in a language that the embedder does not know, say) gives small numbers to all. The mean is by
+  language because embedders find texts alike for being in one language: English questions whose answers
+  stand in Spanish among as many English passages have nDCG@10 .691, with one mean for all .609; among
+  eight times as many, .763 and .669.
 - words: the BM25 score as a share of its bound, what the question could score at most. A question whose
   words the collection does not hold, such as an English one over Spanish documents, has a large bound
   and small shares; "the best of a bad lot" is not taken for good, as it is where scores are divided by
@@ -35,15 +38,16 @@ HALF = 6.0
 
 
 def meaning(candidates: Candidates) -> Evidence:
-    """Shape (n,): cosines in standard deviations above the collection's mean; 0 where all are alike.
+    """Shape (n,): cosines in standard deviations above the mean of their language; 0 where all are alike.
 
-    >>> c = Candidates(np.array([3, 7]), np.array([0.5, 0.2]), np.array([1.1, 4.4]), 11.0, 0.2, 0.1)
+    >>> c = Candidates(
+    ...     np.array([3, 7]), np.array([0.5, 0.2]), np.array([1.1, 4.4]), np.full(2, 0.2), 11.0, 0.2, 0.1)
     >>> meaning(c).round(2).tolist(), words(c).round(2).tolist()
     ([3.0, 0.0], [0.1, 0.4])
     """
     if candidates.deviation <= 0:
         return np.zeros(len(candidates))
-    return (candidates.cosines.astype(np.float64) - candidates.mean) / candidates.deviation
+    return (candidates.cosines.astype(np.float64) - candidates.means) / candidates.deviation
 
 
 def words(candidates: Candidates) -> Evidence:
@@ -56,7 +60,8 @@ def words(candidates: Candidates) -> Evidence:
 def evidence(candidates: Candidates, *, vector_weight: float = 0.5) -> Evidence:
     """Shape (n,): meaning and words together; ``vector_weight`` is the share of the former, 0 to 1.
 
-    >>> c = Candidates(np.array([3, 7]), np.array([0.5, 0.2]), np.array([1.1, 4.4]), 11.0, 0.2, 0.1)
+    >>> c = Candidates(
+    ...     np.array([3, 7]), np.array([0.5, 0.2]), np.array([1.1, 4.4]), np.full(2, 0.2), 11.0, 0.2, 0.1)
     >>> evidence(c).round(2).tolist()
     [4.2, 4.8]
     """
@@ -67,7 +72,7 @@ def evidence(candidates: Candidates, *, vector_weight: float = 0.5) -> Evidence:
 def ranked(candidates: Candidates, weight: Evidence) -> Ranking:
     """All candidates, best first, equal ones by key; scores of 0 to 1 from their evidence.
 
-    >>> c = Candidates(np.array([3, 7]), np.array([0.5, 0.2]), np.array([0.0, 0.0]), 0.0, 0.2, 0.1)
+    >>> c = Candidates(np.array([3, 7]), np.array([0.5, 0.2]), np.zeros(2), np.full(2, 0.2), 0.0, 0.2, 0.1)
     >>> ranked(c, np.array([0.0, 6.0])).scores.tolist()
     [0.5, 0.0]
     """

@@ -48,10 +48,11 @@ class RetrievalSettings:
 
     ``vector_pool`` and ``lexical_pool`` are how many candidates each leg offers to the fusion;
     ``vector_weight`` is the share of the vector leg in it, from 0 to 1; ``links`` of how many of the best
-    documents the names are followed (0: none). ``rerank_pool`` hits are read again by the reranker, if
-    there is one, in at most ``rerank_seconds``. ``per_document`` is the most hits of one document (0: no
-    limit), ``diversity`` how much a hit loses for being like a better one (0: nothing, up to 1), and
-    ``min_score`` the least score of a hit. Raises InvalidSetting.
+    documents the names are followed (0: none). ``rewrite`` and ``reranker`` name what the retriever was
+    given for them. ``rerank_pool`` hits are read again by the reranker, if there is one, in at most
+    ``rerank_seconds``. ``per_document`` is the most hits of one document (0: no limit), ``diversity`` how
+    much a hit loses for being like a better one (0: nothing, up to 1), and ``min_score`` the least score of
+    a hit. Raises InvalidSetting.
     """
 
     mode: Mode = field(default="hybrid", kw_only=True)
@@ -60,6 +61,8 @@ class RetrievalSettings:
     lexical_pool: int = field(default=100, kw_only=True)
     vector_weight: float = field(default=0.5, kw_only=True)
     links: int = field(default=2, kw_only=True)
+    rewrite: str = field(default="none", kw_only=True)
+    reranker: str = field(default="", kw_only=True)
     rerank_pool: int = field(default=15, kw_only=True)
     rerank_seconds: float = field(default=2.0, kw_only=True)
     per_document: int = field(default=0, kw_only=True)
@@ -277,10 +280,11 @@ def _first_of_documents(collection: Collection, ranking: Ranking, count: int) ->
 def _joined(one: Candidates, other: Candidates) -> Candidates:
     """Both, which share no key; scored against the same question and collection."""
     keys: Keys = np.concatenate([one.keys, other.keys])
-    order = np.argsort(keys)
-    return replace(
+    both = replace(
         one,
-        keys=keys[order],
-        cosines=np.concatenate([one.cosines, other.cosines])[order],
-        bm25=np.concatenate([one.bm25, other.bm25])[order],
+        keys=keys,
+        cosines=np.concatenate([one.cosines, other.cosines]),
+        bm25=np.concatenate([one.bm25, other.bm25]),
+        means=np.concatenate([one.means, other.means]),
     )
+    return both.at(np.argsort(keys))

@@ -119,9 +119,7 @@ class MemoryCollection:
             offered[np.lexsort((every.keys, -every.cosines))[:vector_k]] = True
         matching = np.lexsort((every.keys, -every.bm25))[:text_k]
         offered[matching[every.bm25[matching] > 0]] = True
-        return replace(
-            every, keys=every.keys[offered], cosines=every.cosines[offered], bm25=every.bm25[offered]
-        )
+        return every.at(offered)
 
     def weigh(self, keys: Keys, *, vector: Vectors | None, text: str) -> Candidates:
         known = np.array(sorted(key for key in keys.tolist() if key in self.chunks), dtype=np.int64)
@@ -129,7 +127,8 @@ class MemoryCollection:
         bm25, bound = self._bm25(text)
         told = vector is not None and len(cosines) > 0
         spread = (float(cosines.mean()), float(cosines.std())) if told else (0.0, 0.0)
-        return Candidates(known, cosines[known - 1], bm25[known - 1], bound, *spread)
+        means = np.full(len(known), spread[0], np.float32)
+        return Candidates(known, cosines[known - 1], bm25[known - 1], means, bound, *spread)
 
     def named(self, names: Sequence[str], *, where: Where) -> dict[str, Keys]:
         found: dict[str, list[int]] = {}

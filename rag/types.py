@@ -11,8 +11,8 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -134,15 +134,17 @@ NO_RANKING = Ranking(np.empty(0, np.int64), np.empty(0, np.float32))
 class Candidates:
     """What may answer a question, each chunk with both of its scores, whichever leg offered it.
 
-    ``keys``, ``cosines`` and ``bm25`` have shape (n,), in the order of the keys; a BM25 of 0 means that the
-    chunk holds none of the question's words. The rest makes the scores of different questions comparable:
-    ``bound`` is what a text would score by BM25 at most, ``mean`` and ``deviation`` are those of the
-    question's cosines to *all* chunks of the collection. A leg that was not asked leaves zeros.
+    ``keys``, ``cosines``, ``bm25`` and ``means`` have shape (n,), in the order of the keys; a BM25 of 0 means
+    that the chunk holds none of the question's words. The rest makes scores comparable: ``bound`` is what a
+    text would score by BM25 at most, ``mean`` and ``deviation`` are those of the question's cosines to *all*
+    chunks of the collection, ``means`` those to the chunks in each candidate's own language. A leg that was
+    not asked leaves zeros.
     """
 
     keys: Keys
     cosines: npt.NDArray[np.float32]
     bm25: npt.NDArray[np.float32]
+    means: npt.NDArray[np.float32]
     bound: float
     mean: float
     deviation: float
@@ -150,10 +152,19 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def at(self, places: npt.NDArray[Any]) -> Candidates:
+        """Those at these places: indices, or a mask of shape (n,)."""
+        return replace(
+            self,
+            keys=self.keys[places],
+            cosines=self.cosines[places],
+            bm25=self.bm25[places],
+            means=self.means[places],
+        )
 
-NO_CANDIDATES = Candidates(
-    np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32), 0.0, 0.0, 0.0
-)
+
+_NONE = np.empty(0, np.float32)
+NO_CANDIDATES = Candidates(np.empty(0, np.int64), _NONE, _NONE, _NONE, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

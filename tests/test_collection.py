@@ -12,6 +12,7 @@ import pytest
 
 from indexes.catalogue import Catalogue
 from indexes.lexical import LexicalIndex
+from indexes.moments import FEW
 from rag.errors import EmbedderMismatch, IndexDamaged, InvalidQuery, UnknownCollection
 from rag.protocols import PutChunks, PutDocument, RemoveDocument, Space
 from rag.testing import HashEmbedder
@@ -389,3 +390,81 @@ def test_embedding_anew_swaps_between_two_searches(catalogue):
     assert hit.score == pytest.approx(1.0)
     with pytest.raises(EmbedderMismatch):
         catalogue.collection("c").nearest(asked("agua"), k=1, where={})
+
+
+# --- how the cosines of a question are spread --------------------------------------------------
+
+
+def test_the_spread_is_that_of_every_vector_whether_indexed_or_newer(catalogue):
+    first, second = (some_documents(40, seed=seed) for seed in (3, 4))
+    with catalogue.writer("c", SPACE) as writer:
+        put(writer, *first)
+        writer.publish()
+    with catalogue.writer("c", SPACE) as writer:
+        put(writer, *second)
+        collection = catalogue.collection("c")
+        answers = [collection.rank(vector=asked("agua train"), vector_k=20, text="agua", text_k=20, where={})]
+        writer.publish()
+        answers.append(
+            collection.rank(vector=asked("agua train"), vector_k=20, text="agua", text_k=20, where={})
+        )
+    chunks = everything(catalogue)
+    cosines = EMBEDDER.embed([c.embedded_text for c in chunks], input_type="document") @ asked("agua train")
+    spoken = {chunk.key: chunk.metadata["language"] for chunk in chunks}
+    for answer in answers:
+        assert answer.mean == pytest.approx(cosines.mean(), abs=1e-5)
+        assert answer.deviation == pytest.approx(cosines.std(), abs=1e-5)
+        for key, mean in zip(answer.keys.tolist(), answer.means.tolist(), strict=True):
+            own = cosines[[chunk.metadata["language"] == spoken[key] for chunk in chunks]]
+            drawn = (own.sum() + FEW * cosines.mean()) / (len(own) + FEW)
+            assert mean == pytest.approx(drawn, abs=1e-5)
+    assert len({*answers[0].means.tolist()}) == 3
+
+
+def test_every_candidate_has_both_scores_whichever_leg_offered_it(catalogue):
+    with catalogue.writer("c", SPACE) as writer:
+        put(writer, *some_documents(60, seed=5))
+        writer.publish()
+        put(writer, *some_documents(10, seed=6))
+        collection = catalogue.collection("c")
+        few = collection.rank(vector=asked("agua red"), vector_k=4, text="train boat", text_k=4, where={})
+    every = collection.rank(vector=asked("agua red"), vector_k=500, text="train boat", text_k=500, where={})
+    assert 4 < len(few) <= 8
+    place = np.searchsorted(every.keys, few.keys)
+    assert few.cosines == pytest.approx(every.cosines[place])
+    assert few.bm25 == pytest.approx(every.bm25[place])
+    again = collection.weigh(few.keys, vector=asked("agua red"), text="train boat")
+    assert again.keys.tolist() == few.keys.tolist()
+    assert (again.bm25 == few.bm25).all()
+    assert again.cosines == pytest.approx(few.cosines)
+
+
+def test_documents_are_found_by_the_name_that_others_call_them(catalogue):
+    titled = [Document(f"t{n}", f"text {n}", title=title) for n, title in enumerate(("Agua (río)", "Té", ""))]
+    with catalogue.writer("c", SPACE) as writer:
+        put(writer, *titled)
+    collection = catalogue.collection("c")
+    found_by = collection.named(["agua", "te", "nothing"], where={})
+    assert {
+        name: [c.document_id for c in collection.read(keys.tolist())] for name, keys in found_by.items()
+    } == {
+        "agua": ["t0"],
+        "te": ["t1"],
+    }
+    assert collection.named(["agua"], where={"language": "es"}) == {}
+    with catalogue.writer("c", SPACE) as writer:
+        writer.commit([RemoveDocument("t0")], **NOTHING)
+    assert list(collection.named(["agua", "te"], where={})) == ["te"]
+
+
+def test_vectors_are_read_by_key_and_those_of_the_dead_are_left_out(catalogue):
+    with catalogue.writer("c", SPACE) as writer:
+        put(writer, doc("a", "agua"), doc("b", "pan"))
+    collection = catalogue.collection("c")
+    keys = np.array([chunk.key for chunk in everything(catalogue)])
+    known, rows = collection.vectors(np.append(keys[::-1], 999))
+    assert known.tolist() == sorted(keys.tolist())
+    assert rows == pytest.approx(EMBEDDER.embed(["agua", "pan"], input_type="document"))
+    with catalogue.writer("c", SPACE) as writer:
+        writer.commit([RemoveDocument("a")], **NOTHING)
+    assert collection.vectors(keys)[0].tolist() == [keys[1]]

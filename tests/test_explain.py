@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -127,7 +125,7 @@ def test_a_near_chunk_that_no_index_offered_is_missed_by_the_index(collection, e
     def blind(**asked):
         every = rank(**{**asked, "vector_k": 4, "text_k": 4})
         kept = np.flatnonzero(every.keys != first.key)[-1:]
-        return replace(every, keys=every.keys[kept], cosines=every.cosines[kept], bm25=every.bm25[kept])
+        return every.at(kept)
 
     collection.rank = blind
     lost = asked(collection, embedder, first.document_id, retriever=Retriever(embedder, settings=settings))

@@ -120,7 +120,8 @@ def candidates(*rows: tuple[float, float], bound: float = 10.0, mean: float = 0.
     """Candidates with keys from 1 on, from pairs of cosine and BM25."""
     cosines, bm25 = zip(*rows, strict=True)
     keys = np.arange(1, len(rows) + 1)
-    return Candidates(keys, np.float32(cosines), np.float32(bm25), bound, mean, deviation)
+    means = np.full(len(rows), mean, np.float32)
+    return Candidates(keys, np.float32(cosines), np.float32(bm25), means, bound, mean, deviation)
 
 
 pairs = st.lists(st.tuples(st.floats(-1, 1), st.floats(0, 10)), min_size=1, max_size=15)

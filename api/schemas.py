@@ -87,23 +87,6 @@ class IngestRequest(Request):
     collection: Name | None = Field(default=None, description="Without it, the default collection.")
 
 
-class StandingOut(BaseModel):
-    """Where a passage stood in each stage of the search. Ranks count from 1; null: not ranked there."""
-
-    key: int
-    vector_rank: int | None
-    cosine: float
-    deviations: float
-    lexical_rank: int | None
-    bm25: float
-    share: float
-    linked_from: int | None
-    by_name: str
-    fused_rank: int | None
-    reranked_rank: int | None
-    rank: int | None
-
-
 class HitOut(BaseModel):
     """A ranked passage. ``start`` and ``end`` are characters of the document, ``matches`` of ``text``."""
 
@@ -119,7 +102,7 @@ class HitOut(BaseModel):
     text: str
     matches: list[tuple[int, int]]
     metadata: dict[str, Any]
-    standing: StandingOut | None = None
+    standing: Standing | None = None
 
     @classmethod
     def of(cls, hit: Hit, matches: Iterable[tuple[int, int]], standing: Standing | None = None) -> HitOut:
@@ -137,7 +120,7 @@ class HitOut(BaseModel):
             text=chunk.text,
             matches=list(matches),
             metadata=dict(chunk.metadata),
-            standing=StandingOut(**asdict(standing)) if standing else None,
+            standing=standing,
         )
 
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -96,12 +96,7 @@ def gather(
     if without:
         chunks = [chunk for chunk in collection.read(keys.tolist()) if chunk.document_id not in without]
         kept = np.isin(candidates.keys, [chunk.key for chunk in chunks])
-        candidates = replace(
-            candidates,
-            keys=candidates.keys[kept],
-            cosines=candidates.cosines[kept],
-            bm25=candidates.bm25[kept],
-        )
+        candidates = candidates.at(kept)
     else:
         chunks = collection.read(keys[:READ].tolist())
     chunks = chunks[:READ]

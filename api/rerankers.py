@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 
 from rag.embed import SentenceTransformerEmbedder
-from rag.late import WEIGHT, LateInteraction
 from rag.protocols import Reranker
-from rag.rerank import CrossEncoderReranker
+from rag.retrieve.late import WEIGHT, LateInteraction
+from rag.retrieve.rerank import CrossEncoderReranker
 
 LATE = "late"
 """The reranker that needs no model of its own."""

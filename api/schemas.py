@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from rag.explain import Standing, standing
 from rag.highlight import matches
 from rag.retrieve import MAX_K, MAX_QUESTION, Mode, Trail
+from rag.retrieve.explain import Standing, standing
 from rag.types import Document, MetadataValue, clean_text
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from rag.embed import SentenceTransformerEmbedder
 from rag.errors import InvalidSetting, NotFound, UnknownDocument
 from rag.protocols import NO_WHERE, ChatModel, Collection, Item, RemoveItem, Space, Where
 from rag.retrieve import Mode, Retriever, Trail
-from rag.rewrite import Rewriter
+from rag.retrieve.rewrite import Rewriter
 from rag.types import Chunk, Document, Hit
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from indexes.rows import filter_values
 from rag.context import fit
 from rag.errors import UnknownDocument
-from rag.explain import WhyNot, why_not
 from rag.protocols import NO_WHERE, Where
+from rag.retrieve.explain import WhyNot, why_not
 
 if TYPE_CHECKING:
     from api.services import Services

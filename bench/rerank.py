@@ -24,9 +24,9 @@ from api.settings import load
 from bench.process import table
 from ingest.decide import texts_source
 from rag.evaluate import JudgedSet, compare, document_scores, evaluate, read_beir
-from rag.late import WEIGHT, LateInteraction
 from rag.protocols import Reranker
-from rag.rerank import CrossEncoderReranker, rerank
+from rag.retrieve.late import WEIGHT, LateInteraction
+from rag.retrieve.rerank import CrossEncoderReranker, rerank
 from rag.types import Hit, Query
 
 MEASURES = ("nDCG@10", "R@10")

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from rag.errors import SchemaTooNew
-from rag.links import name_of
+from rag.retrieve.links import name_of
 
 Migration: TypeAlias = Sequence[str]
 

@@ -15,8 +15,8 @@ from indexes.ledger import OF_SPACE, SqliteLedger
 from indexes.rows import filter_values, json_of
 from indexes.store import transaction
 from rag.errors import EmbedderMismatch, StorageError
-from rag.links import name_of
 from rag.protocols import Change, PutChunks, PutDocument, PutItem, RemoveDocument, RemoveItem, Space
+from rag.retrieve.links import name_of
 from rag.types import Chunk, Document, Vectors, text_hash
 
 UNIT_TOLERANCE = 1e-3

@@ -67,8 +67,8 @@ class Collection(Protocol):
         """The same scores for these chunks, whatever their rank; those that are not alive are left out."""
 
     def named(self, names: Sequence[str], *, where: Where) -> Mapping[str, Keys]:
-        """The live chunks of the documents whose title is one of ``names`` (as :func:`rag.links.name_of`
-        writes them), by the name, in document order. Names that no document has are left out."""
+        """The live chunks of the documents whose title is one of ``names``, by the name, in document order.
+        Names are written as :func:`rag.retrieve.links.name_of` does; those no document has are left out."""
 
     def vectors(self, keys: Keys) -> tuple[Keys, Vectors]:
         """Of these chunks those that are alive, rising, and their vectors, shape (n, dim)."""

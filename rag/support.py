@@ -11,8 +11,8 @@ of the best passages:
   of the candidates, for what all of them share says nothing. A passage on the subject that says something
   else shares the heading only.
 - said: the most that one sentence has to do with the question, in the search's own terms
-  (:func:`rag.fuse.evidence`): its cosine, and the share of the question's words in it, the sentence before
-  it and its heading.
+  (:func:`rag.retrieve.fuse.evidence`): its cosine, and the share of the question's words in it, the
+  sentence before it and its heading.
 
 What a collection cannot tell (no headings; no vectors; a question in another language than the passages)
 is left out, and the others decide. The three are standardised and count alike (Dawes 1979, "The robust
@@ -34,9 +34,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rag.extract import MAX_EMBEDDED
-from rag.fuse import WORDS, meaning
 from rag.protocols import Collection, Embedder
 from rag.retrieve import Trail
+from rag.retrieve.fuse import WORDS, meaning
 from rag.sentences import split_sentences
 from rag.types import Candidates, Chunk, Vectors
 from rag.words import Language, Terms, language_named, language_of, spans

@@ -17,8 +17,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from rag.links import name_of
 from rag.protocols import Embedder, Message, Offsets, Where
+from rag.retrieve.links import name_of
 from rag.types import Candidates, Chunk, EmbedderInfo, Keys, Vectors
 from rag.words import fold, spans
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rag.context import fit
-from rag.explain import WhyNot, explain, standing, why_not
 from rag.retrieve import RetrievalSettings, Retriever
+from rag.retrieve.explain import WhyNot, explain, standing, why_not
 from rag.testing import HashEmbedder, MemoryCollection
 from rag.types import Chunk, Document
 

@@ -11,7 +11,7 @@ import pytest
 
 from rag.embed import SentenceTransformerEmbedder
 from rag.errors import EmbedderError
-from rag.late import LateInteraction, token_weights
+from rag.retrieve.late import LateInteraction, token_weights
 from rag.testing import HashEmbedder
 from rag.types import Vectors
 

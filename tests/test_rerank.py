@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from rag.embed.locate import open_model
 from rag.errors import EmbedderError, ModelNotFound
-from rag.rerank import CrossEncoderReranker, rerank
+from rag.retrieve.rerank import CrossEncoderReranker, rerank
 from rag.types import Chunk, Hit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -200,7 +200,8 @@ def copy(folder, tmp_path) -> Path:
 
 def test_unknown_reranker_is_refused_with_the_valid_choices_before_torch_is_loaded():
     code = (
-        "import sys\nfrom rag.rerank import CrossEncoderReranker\nfrom rag.errors import ModelNotFound\n"
+        "import sys\nfrom rag.errors import ModelNotFound\n"
+        "from rag.retrieve.rerank import CrossEncoderReranker\n"
         "try: CrossEncoderReranker('no-such-reranker')\nexcept ModelNotFound as error: print(error)\n"
         "print([m for m in ('torch', 'transformers', 'sentence_transformers') if m in sys.modules])"
     )

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.choose import choose
 from rag.errors import InvalidQuery, InvalidSetting
-from rag.fuse import evidence, ranked
 from rag.highlight import matches
 from rag.retrieve import MAX_K, RetrievalSettings, Retriever
+from rag.retrieve.choose import choose
+from rag.retrieve.fuse import evidence, ranked
 from rag.testing import HashEmbedder, MemoryCollection
 from rag.types import Candidates, Chunk, Hit
 

@@ -19,7 +19,7 @@ from rag.llm import chat_model
 from rag.prompts import PromptTemplate
 from rag.protocols import Message
 from rag.retrieve import RetrievalSettings, Retriever
-from rag.rewrite import (
+from rag.retrieve.rewrite import (
     MAX_PASSAGE,
     MAX_QUERIES,
     MAX_QUERY,

@@ -21,7 +21,7 @@ from api.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from rag.explain import Standing
+    from rag.retrieve.explain import Standing
     from rag.types import Hit
 
 
@@ -48,8 +48,8 @@ def search(
     """Find the passages that answer a question, best first."""
     from api.cli.common import services
     from api.schemas import SearchOut
-    from rag.explain import standing
     from rag.highlight import matches
+    from rag.retrieve.explain import standing
 
     wired = services(data, collection)
     trail = wired.trace(query, k=k, where=where(conditions), mode=mode, reranker=rerank)

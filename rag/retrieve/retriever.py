@@ -1,11 +1,11 @@
 """From a question to ranked chunks, stage by stage, each stage to be looked at afterwards.
 
-    rewrite  a model writes other wordings, where one is configured (:mod:`rag.rewrite`)
+    rewrite  a model writes other wordings, where one is configured (:mod:`rag.retrieve.rewrite`)
     rank     both legs offer candidates, each with both of its scores (:class:`rag.protocols.Collection`)
-    fuse     the two scores become one (:mod:`rag.fuse`)
-    follow   documents that the best passages name join them (:mod:`rag.links`)
-    rerank   a model reads the best once more, where one is configured (:mod:`rag.rerank`)
-    choose   at most so many of a document, unlike each other, above a threshold (:mod:`rag.choose`)
+    fuse     the two scores become one (:mod:`rag.retrieve.fuse`)
+    follow   documents that the best passages name join them (:mod:`rag.retrieve.links`)
+    rerank   a model reads the best once more, where one is configured (:mod:`rag.retrieve.rerank`)
+    choose   at most so many of a document, unlike each other, above a threshold (:mod:`rag.retrieve.choose`)
 
 :meth:`Retriever.search` gives the hits, :meth:`Retriever.trace` the hits with what every stage did.
 """
@@ -19,13 +19,13 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from rag.choose import choose
 from rag.errors import InvalidQuery, InvalidSetting
-from rag.fuse import Evidence, evidence, ranked
-from rag.links import name_of, names
 from rag.protocols import NO_WHERE, Collection, Embedder, Reranker, Where
-from rag.rerank import rerank
-from rag.rewrite import NOT_REWRITTEN, Rewriter, Rewritten
+from rag.retrieve.choose import choose
+from rag.retrieve.fuse import Evidence, evidence, ranked
+from rag.retrieve.links import name_of, names
+from rag.retrieve.rerank import rerank
+from rag.retrieve.rewrite import NOT_REWRITTEN, Rewriter, Rewritten
 from rag.types import Candidates, Chunk, EmbedderInfo, Hit, Keys, Ranking, Vectors, clean_text
 
 Mode: TypeAlias = Literal["hybrid", "vector", "lexical"]
@@ -111,7 +111,7 @@ class Trail:
 class Retriever:
     """Ranked chunks for a question, from any collection.
 
-    ``rerank_weight`` is the reranker's share in the order of what it reads (:func:`rag.rerank.rerank`).
+    ``rerank_weight`` is the reranker's share in the order of what it reads (see :mod:`rag.retrieve.rerank`).
     """
 
     def __init__(

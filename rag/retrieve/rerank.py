@@ -3,7 +3,7 @@
 A cross-encoder (Nogueira and Cho 2019, "Passage Re-ranking with BERT") reads question and passage as one
 text, which finds what two separate vectors cannot hold and costs a model run for each pair. So only a
 pool of the first stage's best is read, and only as much of it as the time allows. A reranker that needs no
-model of its own stands in :mod:`rag.late`.
+model of its own stands in :mod:`rag.retrieve.late`.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rag.context import Context
-from rag.fuse import meaning, words
 from rag.protocols import Collection
 from rag.retrieve import Trail
+from rag.retrieve.fuse import meaning, words
 from rag.types import Chunk, Document, Hit
 
 Stage: TypeAlias = Literal[
@@ -36,8 +36,8 @@ class Standing:
     """A chunk in a search, stage by stage. Ranks count from 1; None: the stage did not rank it.
 
     ``deviations`` is how far its cosine lies above the question's mean, in standard deviations, ``share``
-    how much of the question its words answer, 0 to 1 (:mod:`rag.fuse`). ``linked_from`` is the key of the
-    chunk that names its document, ``by_name`` the name.
+    how much of the question its words answer, 0 to 1 (:mod:`rag.retrieve.fuse`). ``linked_from`` is the key
+    of the chunk that names its document, ``by_name`` the name.
     """
 
     key: int

@@ -256,7 +256,8 @@ def test_half_of_the_real_questions_tell_which_others_have_no_answer(tmp_path):
     without = [
         json.loads(line)["text"] for line in (folder / "unanswerable.jsonl").read_text("utf-8").splitlines()
     ]
-    with connect(load(start=tmp_path, env={}, overrides={"data": str(tmp_path / "data")})) as services:
+    overrides = {"data": str(tmp_path / "data"), "embedder.model": "all-MiniLM-L6-v2"}
+    with connect(load(start=tmp_path, env={}, overrides=overrides)) as services:
         services.take_in([texts_source(judged.documents())], collection="real")
         embedder = services.embedder()
         shelf = services.catalogue().collection("real", embedder=embedder.info)
@@ -265,9 +266,9 @@ def test_half_of_the_real_questions_tell_which_others_have_no_answer(tmp_path):
         def strength(question: str) -> float:
             return gather(retriever.trace(shelf, question), shelf, embedder=embedder).strength
 
-        yes = [strength(query.text) for query in judged.queries[:200]]
-        no = [strength(question) for question in without[:200]]
+        yes = [strength(query.text) for query in judged.queries[:120]]
+        no = [strength(question) for question in without[:120]]
     made = calibrate(yes[::2], no[::2], no[::2])
     kept, false = (np.mean([made.judge(s).enough for s in side[1::2]]) for side in (yes, no))
     assert kept >= 0.88
-    assert false <= 0.6
+    assert false <= 0.5

@@ -7,16 +7,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
 from api.calibrate import calibration_of, forget_calibration, summary
 from api.embedders import Embedders, characters_per_second, remember_rate
+from api.naming import ids_of, remove_under
 from api.rerankers import Rerankers
 from api.schemas import CollectionOut
 from api.settings import Settings
@@ -30,8 +29,8 @@ from ingest.sources import open_source
 from rag import prompts
 from rag.answer import Event, Pipeline, Rendered
 from rag.embed import SentenceTransformerEmbedder
-from rag.errors import InvalidSetting, NotFound, UnknownDocument
-from rag.protocols import NO_WHERE, ChatModel, Collection, Item, RemoveItem, Space, Where
+from rag.errors import InvalidSetting
+from rag.protocols import NO_WHERE, ChatModel, Collection, Item, Space, Where
 from rag.retrieve import Mode, Retriever, Trail
 from rag.retrieve.rewrite import Rewriter
 from rag.types import Chunk, Document, Hit
@@ -376,47 +375,15 @@ class Services:
             ids = list(dict.fromkeys(self.document_ids(names)))
             removed += catalogue.remove_documents(collection, ids, wait=5.0)
         if under is not None:
-            removed += self._remove_under(under)
+            # A collection of failures alone was never cut; the writer wants a space all the same.
+            space = catalogue.ledger(collection).space or self._space(self.embedder())
+            removed += remove_under(catalogue, collection, under, space=space)
         return removed
-
-    def _remove_under(self, under: str) -> int:
-        from pathlib import Path
-
-        from ingest.sources import uri_of
-
-        catalogue, collection = self.catalogue(), self.settings.collection
-        prefix = under if "://" in under or ":" in under.split("/")[0] else uri_of(Path(under).absolute())
-        ledger = catalogue.ledger(collection)
-        uris = [
-            uri
-            for uri in ledger.items(prefix)
-            if uri == prefix or prefix.endswith("/") or uri[len(prefix)] in "/#"
-        ]
-        documents = sum(len(ledger.digests(uri)) for uri in uris)
-        if not uris:
-            raise NotFound(
-                f"nothing in {collection!r} came from {under}; rag documents list names what is there"
-            )
-        space = ledger.space or self._space(self.embedder())  # only failures: nothing was ever cut
-        with catalogue.writer(collection, space, wait=5.0) as writer:
-            none = np.zeros((0, space.embedder.dim), dtype=np.float32)
-            writer.commit([RemoveItem(uri) for uri in uris], hashes=(), vectors=none)
-        return documents
 
     def document_ids(self, names: Sequence[str]) -> list[str]:
         """The ids of documents, each named by its id or by the end of it. Raises UnknownDocument."""
-        found = {document.id for document in self.documents()}
-        return [name if name in found else self._ending(name, found) for name in names]
-
-    def _ending(self, name: str, ids: Iterable[str]) -> str:
-        ending = sorted(id for id in ids if id.endswith(f"/{name.removeprefix('./')}"))
-        if len(ending) == 1:
-            return ending[0]
-        if ending:
-            raise UnknownDocument(f"{name!r} may be any of {', '.join(ending[:5])}; give more of its path")
-        raise UnknownDocument(
-            f"no document {name!r} in collection {self.settings.collection!r}; rag documents list names them"
-        )
+        collection = self.settings.collection
+        return ids_of(names, {document.id for document in self.documents()}, collection=collection)
 
     def doctor(self, *, repair: bool = False) -> Report:
         """Check every invariant of the data folder; with ``repair``, rebuild what can be rebuilt."""

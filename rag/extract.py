@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ ENOUGH_WORDS = 1 / 3
 passages a question: 97 % of questions on another subject are turned away, and 6 to 9 % of those answered."""
 ENOUGH_LIFT = 0.35
 """Or: how far its cosine lies above the least of the context's, on the way to 1 (as in fusion)."""
+
+
+_RULE = re.compile(r"\s*\n\s*\|[ :|-]*-[ :|-]*(?:\n|\Z)")  # the line under the first row of a Markdown table
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +110,30 @@ def extract(question: str, context: Context, *, embedder: Embedder | None = None
 
 @dataclass(frozen=True, slots=True)
 class _Sentence:
-    """What may be quoted, and the headings that it stands under."""
+    """What may be quoted, the title and heading that it stands under, and, of a table's row, its columns:
+    the table's first row, whose words the row says too."""
 
     quotation: Quotation
     above: str
+    columns: str
 
 
 def _sentences(passages: Sequence[Passage]) -> Iterator[_Sentence]:
     for passage in passages:
-        heading = ""
+        heading = columns = ""
         for start, end in split_sentences(passage.text):
             text = passage.text[start:end]
             if text.startswith("#"):
                 heading = text
+            if not text.startswith("|"):
+                columns = ""
+            elif _RULE.match(passage.text, end):
+                columns = text
+                continue
             if text.startswith(("#", "```", "~~~")) or len(list(spans(text))) < 3:
                 continue  # a heading, a fence, a fragment: says nothing by itself
             quotation = Quotation(passage, passage.start + start, passage.start + end, text)
-            yield _Sentence(quotation, f"{passage.source} {heading}")
+            yield _Sentence(quotation, f"{passage.source} {heading}", columns)
 
 
 def _weighed(
@@ -138,7 +149,7 @@ def _weighed(
         if language not in terms:
             terms[language] = Terms(question, language=language)
         asked = terms[language]
-        found.append(_asked_in(asked, sentence.quotation.text))
+        found.append(_asked_in(asked, f"{sentence.columns} {sentence.quotation.text}"))
         place = language, sentence.above
         if place not in headed:
             headed[place] = _asked_in(asked, sentence.above)

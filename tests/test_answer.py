@@ -140,6 +140,18 @@ def test_a_second_quotation_never_says_what_the_first_said():
     assert sum("80 degrees" in each for each in quoted) == 1
 
 
+def test_a_row_of_a_table_answers_with_the_names_of_its_columns_and_those_are_never_quoted():
+    rows = ("| Plan | Price | Requests per minute |", "|---|---:|---|", "| Partner | 90 € | 600 |")
+    table = "\n".join((*rows, "| Open | free | 60 |"))
+    text = f"# Keys\n\nA key is sent in a header.\n\n{table}\n\nRequests without a key are refused."
+    quoted = [
+        quotation.text
+        for quotation in extract("Requests per minute of the free plan?", context_of(text)).quotations
+    ]
+    assert quoted[0] == "| Open | free | 60 |"
+    assert not any("Price" in text for text in quoted)
+
+
 def test_the_answer_is_bounded_in_number_and_length():
     text = " ".join(f"The fox number {n} jumps over dog {n * 7} and wall {n * 13}." for n in range(60))
     assert len(extract("Which fox jumps?", context_of(text)).quotations) <= 3

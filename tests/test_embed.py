@@ -390,7 +390,7 @@ def test_int8_stays_near_float32_in_english_and_spanish():
 
 @pytest.mark.model
 @pytest.mark.slow
-def test_float32_gives_the_vectors_of_sentence_transformers_and_bfloat16_is_near():
+def test_float32_gives_the_vectors_of_sentence_transformers_and_bfloat16_is_near(capfd):
     from sentence_transformers import SentenceTransformer
 
     texts = [*TRICKY[2:6], *PROBE[:4], "word " * 300]
@@ -399,11 +399,13 @@ def test_float32_gives_the_vectors_of_sentence_transformers_and_bfloat16_is_near
         texts, input_type="document"
     )
     np.testing.assert_allclose(ours, reference, atol=1e-5)
+    capfd.readouterr()
     short = texts[4:6]  # bfloat16 is slow on a CPU that has to imitate it
     near = SentenceTransformerEmbedder("all-MiniLM-L6-v2", precision="bfloat16").embed(
         short, input_type="query"
     )
     assert (near * reference[4:6]).sum(axis=1).min() >= MIN_COSINE["bfloat16"]
+    assert capfd.readouterr() == ("", "")  # no progress bar of transformers'
 
 
 @pytest.mark.slow

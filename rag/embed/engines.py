@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -117,9 +118,10 @@ class TorchEngine:
         from sentence_transformers import SentenceTransformer
 
         torch.set_num_threads(threads)  # torch has one setting for the whole process
-        self._model = SentenceTransformer(
-            str(folder.path), device="cpu", local_files_only=True, trust_remote_code=False
-        )
+        with quiet_loading():
+            self._model = SentenceTransformer(
+                str(folder.path), device="cpu", local_files_only=True, trust_remote_code=False
+            )
         self._model.max_seq_length = folder.max_tokens
         if precision == "bfloat16":
             self._model.to(torch.bfloat16)
@@ -146,6 +148,21 @@ class TorchEngine:
         # prompt="": the prefix is already in front of the text.
         found = self._model.encode(list(items), batch_size=len(items), prompt="", show_progress_bar=False)
         return _unit(np.asarray(found, dtype=np.float32))
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Models are loaded without transformers' progress bars: a library does not print."""
+    from transformers.utils import logging as untyped
+
+    logging: Any = untyped
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def cpu_flags() -> frozenset[str]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rag.embed.engines import quiet_loading
 from rag.embed.folder import position_offset
 from rag.embed.tokens import clean
 from rag.errors import EmbedderError, ModelNotFound
@@ -148,14 +149,15 @@ class CrossEncoderReranker:
             from sentence_transformers import CrossEncoder
 
             try:
-                model = CrossEncoder(
-                    str(self._path),
-                    device="cpu",
-                    local_files_only=True,
-                    trust_remote_code=False,
-                    activation_fn=torch.nn.Identity(),
-                    model_kwargs={"use_safetensors": True},
-                )
+                with quiet_loading():
+                    model = CrossEncoder(
+                        str(self._path),
+                        device="cpu",
+                        local_files_only=True,
+                        trust_remote_code=False,
+                        activation_fn=torch.nn.Identity(),
+                        model_kwargs={"use_safetensors": True},
+                    )
             except Exception as error:  # of many libraries
                 raise EmbedderError(
                     f"{self.name} could not be loaded as a cross-encoder: {error}."

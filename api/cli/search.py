@@ -54,6 +54,8 @@ def search(
     wired = services(data, collection)
     trail = wired.trace(query, k=k, where=where(conditions), mode=mode, reranker=rerank)
     hits = trail.hits
+    if trail.rewritten.failure:
+        typer.echo(one_line(f"The question was not rewritten: {trail.rewritten.failure}"), err=True)
     if as_json:
         print_json(SearchOut.of(trail, explain=explain).model_dump(exclude_none=True))
         return

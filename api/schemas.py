@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from rag.confidence import Confidence
 from rag.highlight import matches
 from rag.retrieve import MAX_K, MAX_QUESTION, Mode, Trail
 from rag.retrieve.explain import Standing, standing
@@ -185,19 +185,6 @@ class ContextOut(BaseModel):
         return cls(passages=[PassageOut.of(passage) for passage in context.passages], tokens=context.tokens)
 
 
-class ConfidenceOut(BaseModel):
-    """How sure it is, from 0 to 1; below ``threshold`` not enough. The rest is what the calibration found:
-    the shares of its ``answerable`` and ``unanswerable`` questions that the threshold lets through."""
-
-    value: float
-    threshold: float
-    answered: float
-    false_answers: float
-    answerable: int
-    unanswerable: int
-    held_out: bool
-
-
 class AnswerOut(BaseModel):
     """``citations`` are the passages that ``text`` names by number, ``unknown_citations`` numbers of none.
 
@@ -211,7 +198,7 @@ class AnswerOut(BaseModel):
     extractive: bool
     found: bool
     notice: str
-    confidence: ConfidenceOut | None
+    confidence: Confidence | None
     receipt: dict[str, Any]
 
     @classmethod
@@ -223,7 +210,7 @@ class AnswerOut(BaseModel):
             extractive=answer.extractive,
             found=answer.found,
             notice=answer.notice,
-            confidence=ConfidenceOut(**asdict(answer.confidence)) if answer.confidence else None,
+            confidence=answer.confidence,
             receipt=answer.receipt.as_json(),
         )
 

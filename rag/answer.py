@@ -158,7 +158,8 @@ class Pipeline:
             between=read and (lambda document, start, end: read(collection, document, start, end)),
         )
         rendered = template.render(values, context=context, count_tokens=self._count_tokens)
-        receipt = self._receipt(collection, question, context, template, k, where)
+        written = (*trail.rewritten.queries, *trail.rewritten.passages)
+        receipt = self._receipt(collection, question, context, template, k, where, written)
         return Rendered(template, rendered, context, receipt, trail)
 
     def stream(self, collection: Collection, question: str, **options: Unpack[AskOptions]) -> Iterator[Event]:
@@ -243,6 +244,7 @@ class Pipeline:
         template: PromptTemplate,
         k: int | None,
         where: Where,
+        rewritten: tuple[str, ...],
     ) -> Receipt:
         settings = self._retriever.settings
         return Receipt(
@@ -262,6 +264,7 @@ class Pipeline:
                 for passage in context.passages
                 for hit in passage.hits
             ),
+            rewritten=rewritten,
         )
 
 

@@ -31,7 +31,10 @@ class UsedChunk:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What an answer was made of: enough to make it again, or to say what has changed since."""
+    """What an answer was made of: enough to make it again, or to say what has changed since.
+
+    ``rewritten`` is what a model wrote to search with besides the question.
+    """
 
     question: str
     prompt: str
@@ -47,6 +50,7 @@ class Receipt:
     chunks: tuple[UsedChunk, ...]
     model: str = "extractive"
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    rewritten: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for ``json.dumps``."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from api.services import connect
 from api.settings import load as load_settings
+from rag.answer import Pipeline
 from rag.errors import InvalidSetting, ModelError, PromptError
 from rag.llm import chat_model
 from rag.prompts import PromptTemplate
@@ -245,6 +246,13 @@ def test_a_failing_model_costs_no_search_and_is_told_of(embedder, collection, wa
     assert trail.hits == plain.hits
     assert np.array_equal(trail.vector, plain.vector)
     assert trail.rewritten.failure == "model 'gone' cannot be reached"
+
+
+def test_the_receipt_of_an_answer_holds_what_was_written(embedder, collection):
+    pipeline = Pipeline(retriever(embedder, Writer("how hot is the pot"), "queries"))
+    receipt = pipeline.ask(collection, QUESTION).receipt
+    assert receipt.rewritten == ("how hot is the pot",)
+    assert json.loads(json.dumps(receipt.as_json()))["rewritten"] == ["how hot is the pot"]
 
 
 def test_an_echo_adds_a_query_and_loses_nothing(embedder, collection):

@@ -108,7 +108,7 @@ class Services:
         section = self.settings.chunker
         return Chunker(
             embedder.tokenizer,
-            max_tokens=embedder.info.max_tokens,
+            max_tokens=embedder.info.max_tokens - embedder.prefix_tokens,
             target_tokens=section.target_tokens or None,
             overlap_tokens=section.overlap_tokens,
             tokenizer_name=embedder.info.name,

@@ -42,7 +42,7 @@ def why_not_found(
         return WhyNot("not-parsed", detail, "mend the file, then rag ingest it again")
     searched = services.catalogue().collection(services.settings.collection)
     embedder = services.answering_embedder()
-    limit = embedder.info.max_tokens - SPECIAL
+    limit = embedder.info.max_tokens - embedder.prefix_tokens - SPECIAL
 
     def reads(embedded: str) -> int:
         spans = embedder.tokenizer.offsets(embedded)

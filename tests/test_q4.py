@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from api.services import connect
+from api.settings import load
 from rag.embed import BUNDLED, SentenceTransformerEmbedder, describe
 from rag.embed.locate import open_model
 from rag.embed.precision import MIN_COSINE
 from rag.embed.q4 import Q4File
 from rag.errors import EmbedderError
+from rag.types import Document
 
 E5 = open_model("multilingual-e5-small")
 TEXTS = [
@@ -252,3 +255,20 @@ def test_int8_is_near_float32(embedder):
     cosines = (small.embed(TEXTS, input_type="query") * embedder.embed(TEXTS, input_type="query")).sum(axis=1)
     assert cosines.min() >= MIN_COSINE["int8"]
     assert np.median(cosines) > 0.998
+
+
+def test_a_table_as_long_as_the_model_reads_is_read_whole_behind_its_prefix(tmp_path: Path):
+    settings = load(start=tmp_path, env={}, overrides={"embedder.precision": "int8"})
+    with connect(settings) as services:
+        embedder = services.embedder()
+
+        def tokens(text: str) -> int:
+            return len(embedder.tokenizer.offsets(text))
+
+        table = "| a | b |\n|---|---|"
+        while tokens(f"{table}\n| 7 | 7 |") <= embedder.info.max_tokens - 2:
+            table += "\n| 7 | 7 |"
+        chunks = services.chunker(embedder).cut(Document("d", table))
+    assert "".join(chunk.text for chunk in chunks).count("7") == table.count("7")
+    for chunk in chunks:
+        assert tokens(f"passage: {chunk.embedded_text}") + 2 <= embedder.info.max_tokens

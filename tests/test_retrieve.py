@@ -190,6 +190,20 @@ def test_a_document_that_the_best_passage_names_is_found(films, embedder):
     assert alone.trace(films, question, k=1).fused.keys.tolist() == [1]
 
 
+def test_a_linked_chunk_that_dies_meanwhile_lifts_no_other(films, embedder):
+    settings_ = RetrievalSettings(vector_pool=1, lexical_pool=1, links=1)
+    named = films.named
+
+    def named_then_die(names, *, where):
+        found_by = named(names, where=where)
+        films.chunks.pop(2, None)
+        return found_by
+
+    films.named = named_then_die
+    trail = Retriever(embedder, settings=settings_).trace(films, "the director of Dust and Noon", k=1)
+    assert trail.fused.keys.tolist() == [1]
+
+
 def test_links_respect_the_filter(embedder):
     chunks = [
         Chunk(

@@ -83,6 +83,11 @@ class SentenceTransformerEmbedder:
         except Exception as error:
             raise EmbedderError(f"{self.info.name} could not embed the tokens of a text: {error}.") from error
 
+    @property
+    def prefix_tokens(self) -> int:
+        """What of ``info.max_tokens`` a document's prefix takes: so much less is left for its text."""
+        return len(self.tokenizer.offsets(self._prefix("document")))
+
     def load(self) -> None:
         """Load the model now instead of at the first ``embed``."""
         self._loaded()

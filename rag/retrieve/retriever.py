@@ -238,6 +238,7 @@ class Retriever:
         keys = np.array(sorted(linked)[:LINKED], dtype=np.int64)
         new = np.setdiff1d(keys, candidates.keys, assume_unique=True)
         candidates = _joined(candidates, collection.weigh(new, vector=vector, text=text))
+        keys = keys[np.isin(keys, candidates.keys)]  # without those that died since they were named
         weight = evidence(candidates, vector_weight=self.settings.vector_weight)
         place = np.searchsorted(candidates.keys, keys)
         namer = np.searchsorted(candidates.keys, [linked[key][0] for key in keys.tolist()])

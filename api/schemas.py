@@ -25,6 +25,9 @@ Question = Annotated[str, StringConstraints(min_length=1, max_length=MAX_QUESTIO
 Short = Annotated[str, StringConstraints(max_length=10_000)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
+WHERE = "Which documents, by their metadata: operators as in MongoDB and Chroma. Without it, all."
+WHERE_EXAMPLE = {"language": "es", "$or": [{"year": {"$gte": 2020}}, {"tags": {"$in": ["a", "b"]}}]}
+
 
 class Request(BaseModel):
     """A name that is not here is an error, not a wish that is silently not granted."""
@@ -38,7 +41,7 @@ class SearchRequest(Request):
     question: Question
     k: int | None = Field(default=None, ge=1, le=MAX_K, description="Passages; without it, as set.")
     collection: Name | None = Field(default=None, description="Without it, the default collection.")
-    where: dict[Name, Short] = Field(default_factory=dict, max_length=32, description="Metadata to match.")
+    where: dict[str, Any] = Field(default_factory=dict, description=WHERE, examples=[WHERE_EXAMPLE])
     mode: Mode | None = Field(default=None, description="Without it, as set.")
     explain: bool = Field(default=False, description="Tell of each passage where it stood in each stage.")
 
@@ -49,7 +52,7 @@ class AskRequest(Request):
     question: Question
     k: int | None = Field(default=None, ge=1, le=MAX_K, description="Passages; without it, as set.")
     collection: Name | None = Field(default=None, description="Without it, the default collection.")
-    where: dict[Name, Short] = Field(default_factory=dict, max_length=32, description="Metadata to match.")
+    where: dict[str, Any] = Field(default_factory=dict, description=WHERE, examples=[WHERE_EXAMPLE])
     prompt: Name | None = Field(default=None, description="A prompt of the library; without it, as set.")
     variables: dict[Name, Short] = Field(
         default_factory=dict, max_length=64, description="Values of the prompt's own variables."

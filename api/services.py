@@ -30,7 +30,8 @@ from rag import prompts
 from rag.answer import Event, Pipeline, Rendered
 from rag.embed import SentenceTransformerEmbedder
 from rag.errors import InvalidSetting
-from rag.protocols import NO_WHERE, ChatModel, Collection, Item, Space, Where
+from rag.filters import EVERYTHING, Where
+from rag.protocols import ChatModel, Collection, Item, Space
 from rag.retrieve import Mode, Retriever, Trail
 from rag.retrieve.rewrite import Rewriter
 from rag.types import Chunk, Document, Hit
@@ -231,7 +232,7 @@ class Services:
         *,
         collection: str | None = None,
         k: int | None = None,
-        where: Where = NO_WHERE,
+        where: Where = EVERYTHING,
         mode: str | None = None,
     ) -> list[Hit]:
         """The best chunks for a question. Raises UnknownCollection, InvalidQuery, EmbedderMismatch."""
@@ -243,7 +244,7 @@ class Services:
         *,
         collection: str | None = None,
         k: int | None = None,
-        where: Where = NO_WHERE,
+        where: Where = EVERYTHING,
         mode: str | None = None,
         reranker: str | None = None,
     ) -> Trail:
@@ -260,7 +261,7 @@ class Services:
         *,
         collection: str | None = None,
         k: int | None = None,
-        where: Where = NO_WHERE,
+        where: Where = EVERYTHING,
         prompt: str | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> Iterator[Event]:
@@ -275,7 +276,7 @@ class Services:
         *,
         collection: str | None = None,
         k: int | None = None,
-        where: Where = NO_WHERE,
+        where: Where = EVERYTHING,
         prompt: str | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> Rendered:
@@ -354,6 +355,10 @@ class Services:
     def documents(self) -> list[DocumentInfo]:
         """The documents of the collection in use."""
         return self.catalogue().documents(self.settings.collection)
+
+    def metadata_names(self) -> list[str]:
+        """The keys that the metadata of the collection in use has."""
+        return self.catalogue().collection(self.settings.collection).metadata_names()
 
     def failed_items(self) -> list[Item]:
         """What could not be taken in, as of the last ingest."""

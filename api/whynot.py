@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from indexes.rows import filter_values
 from rag.context import fit
 from rag.errors import UnknownDocument
-from rag.protocols import NO_WHERE, Where
+from rag.filters import EVERYTHING, Where, of, passes
 from rag.retrieve.explain import WhyNot, why_not
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ def why_not_found(
     *,
     text: str = "",
     k: int | None = None,
-    where: Where = NO_WHERE,
+    where: Where = EVERYTHING,
 ) -> WhyNot:
     """The stage that lost the document ``name`` (an id, or the end of one), or the passage ``text`` of it.
 
@@ -54,7 +53,7 @@ def why_not_found(
         document,
         chunks,
         text=text,
-        passes=set(where.items()) <= set(filter_values(document.metadata)),
+        passes=passes(of(where), document.metadata),
         reads=reads,
         context=fit(trail.hits, budget=services.settings.context.max_tokens),
     )

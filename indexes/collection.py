@@ -21,7 +21,8 @@ from indexes.question import Question, ask
 from indexes.rows import CHUNK, chunk_of, json_of
 from indexes.views import View, Views
 from rag.errors import EmbedderMismatch, IndexDamaged, InvalidQuery
-from rag.protocols import Space, Where
+from rag.filters import Where
+from rag.protocols import Space
 from rag.types import (
     NO_CANDIDATES,
     NO_RANKING,
@@ -50,6 +51,14 @@ NAMED_CHUNKS = (
     "WHERE d.name IN (SELECT value FROM json_each(?)) "
     "AND d.collection_id = (SELECT collection_id FROM spaces WHERE id = ?) AND c.ordinal < ? "
     "ORDER BY d.key, c.ordinal"
+)
+
+METADATA_NAMES = (  # each name by a search for the one after it: of a million rows a few dozen are read
+    "WITH RECURSIVE names(name) AS (SELECT min(name) FROM document_metadata UNION ALL "
+    "SELECT (SELECT min(m.name) FROM document_metadata m WHERE m.name > names.name) FROM names "
+    "WHERE names.name IS NOT NULL) SELECT name FROM names WHERE name IS NOT NULL AND EXISTS "
+    "(SELECT 1 FROM document_metadata m JOIN cuts u ON u.document_key = m.document_key "
+    "WHERE m.name = names.name AND u.space_id = ?)"
 )
 
 
@@ -142,6 +151,13 @@ class SqliteCollection:
         if allowed is not None:
             keys = {name: each[np.isin(each, allowed)] for name, each in keys.items()}
         return {name: each for name, each in keys.items() if len(each)}
+
+    def metadata_names(self) -> list[str]:
+        """The keys that the metadata of the collection's documents has, in order."""
+        with self._views.view(self._name) as view:
+            if view is None:
+                return []
+            return [name for (name,) in view.db.execute(METADATA_NAMES, (view.space_id,))]
 
     def vectors(self, keys: Keys) -> tuple[Keys, Vectors]:
         """See :class:`rag.protocols.Collection`."""

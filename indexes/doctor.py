@@ -37,7 +37,7 @@ from indexes.generation import GenerationInfo, generations_of, open_generation, 
 from indexes.store import transaction
 from indexes.truth import Finding, Part
 from rag.errors import CatalogueDamaged, IndexDamaged
-from rag.protocols import NO_WHERE
+from rag.filters import EVERYTHING
 
 SAMPLE = 1000
 """Chunks of a collection that are searched by their own vector; evenly spread when there are more."""
@@ -162,7 +162,7 @@ def _found(
     for key, blob in sample:
         checked["found"] += 1
         vector = np.frombuffer(blob, np.float32)
-        hits = collection.nearest(vector, k=1, where=NO_WHERE)
+        hits = collection.nearest(vector, k=1, where=EVERYTHING)
         lost = not hits or hits[0].score < similarities(vector[np.newaxis], vector)[0]
         if lost and _lives(catalogue, key):  # a writer may have removed it meanwhile
             yield Finding("found", "error", name, f"chunk {key} is not found by its own vector", REPAIR)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
 from functools import lru_cache
 
+from rag.filters import text_of
 from rag.protocols import Space
 from rag.types import Chunk, Document, EmbedderInfo, Metadata, MetadataValue, Page
 
@@ -75,17 +75,14 @@ def metadata_of(text: str) -> Metadata:
     return dict(_metadata_items(text))
 
 
-def filter_values(metadata: Metadata) -> Iterable[tuple[str, str]]:
-    """What equality filters compare with: each (name, value), one for each element of a list.
+def filter_values(metadata: Metadata) -> list[tuple[str, str]]:
+    """What filters compare with: each (name, value), one for each element of a list.
 
-    >>> sorted(filter_values({"tags": ("a", "b"), "year": 2026, "draft": False}))
-    [('draft', 'false'), ('tags', 'a'), ('tags', 'b'), ('year', '2026')]
+    >>> filter_values({"year": 2026, "tags": ("a", "b", "a"), "draft": False})
+    [('year', '2026'), ('tags', 'a'), ('tags', 'b'), ('draft', 'false')]
     """
-    return {
-        (name, one if isinstance(one, str) else json.dumps(one))
-        for name, value in metadata.items()
-        for one in _elements(value)
-    }
+    pairs = ((name, text_of(one)) for name, value in metadata.items() for one in _elements(value))
+    return list(dict.fromkeys(pairs))
 
 
 # Hits of one document, or of one section, repeat these texts: reading each of them anew would be half

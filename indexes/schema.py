@@ -12,10 +12,12 @@ anew would let an old index answer with a text that it never saw.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
+from indexes.rows import filter_values, json_of, metadata_of
 from rag.errors import SchemaTooNew
+from rag.filters import number_of
 from rag.retrieve.links import name_of
 
 Migration: TypeAlias = Sequence[str]
@@ -122,7 +124,28 @@ SECOND: Migration = (
     "CREATE INDEX documents_named ON documents(collection_id, name)",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (FIRST, SECOND)
+THIRD: Migration = (
+    # What filters are judged on, with the number that a value is (null where it is none): one index finds
+    # values, and ranges of numbers and of texts.
+    "DROP TABLE document_metadata",
+    """CREATE TABLE document_metadata(
+        document_key INTEGER NOT NULL REFERENCES documents(key) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        value TEXT NOT NULL,
+        number REAL,
+        PRIMARY KEY(document_key, name, value)) WITHOUT ROWID""",
+    """INSERT INTO document_metadata
+        SELECT d.key, m.value ->> 0, m.value ->> 1, number_of(m.value ->> 1)
+        FROM documents d, json_each(filter_values(d.metadata)) m""",
+    "CREATE INDEX documents_of_value ON document_metadata(name, number, value, document_key)",
+    # The chunks of a cut have keys that follow each other.
+    "ALTER TABLE cuts ADD COLUMN first_key INTEGER NOT NULL DEFAULT 0",
+    """UPDATE cuts SET first_key = coalesce((SELECT key FROM chunks c WHERE c.document_key = cuts.document_key
+        AND c.space_id = cuts.space_id AND c.ordinal = 0), 0)""",
+    "CREATE INDEX cuts_of_space ON cuts(space_id, document_key, first_key, chunks)",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (FIRST, SECOND, THIRD)
 
 
 def version(db: sqlite3.Connection) -> int:
@@ -142,7 +165,13 @@ def refuse_newer(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRA
 def migrate(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
     """Apply the migrations that are missing, each in its own transaction. The caller holds the lock."""
     refuse_newer(db, migrations)
-    db.create_function("name_of", 1, name_of, deterministic=True)
+    functions: Mapping[str, Callable[[str], str | float | None]] = {
+        "name_of": name_of,
+        "number_of": number_of,
+        "filter_values": lambda metadata: json_of(filter_values(metadata_of(metadata))),
+    }
+    for name, function in functions.items():
+        db.create_function(name, 1, function, deterministic=True)
     for number in range(version(db), len(migrations)):
         db.execute("BEGIN IMMEDIATE")
         try:

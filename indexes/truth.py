@@ -52,7 +52,7 @@ def documents(part: Part, checked: Counter[str]) -> Iterator[Finding]:
         document = document_of(part.db.execute(DOCUMENT + " WHERE d.key = ?", (key,)).fetchone())
         (digest,) = part.db.execute("SELECT digest FROM documents WHERE key = ?", (key,)).fetchone()
         cut = part.db.execute(
-            "SELECT chunks FROM cuts WHERE document_key = ? AND space_id = ?", (key, part.space)
+            "SELECT chunks, first_key FROM cuts WHERE document_key = ? AND space_id = ?", (key, part.space)
         )
         sql = CHUNK + " WHERE c.document_key = ? AND c.space_id = ? ORDER BY c.ordinal"
         chunks = [chunk_of(row) for row in part.db.execute(sql, (key, part.space))]
@@ -66,6 +66,8 @@ def documents(part: Part, checked: Counter[str]) -> Iterator[Finding]:
             problem = "it was never cut in the space that answers"
         elif ordinals != list(range(expected[0])):
             problem = f"{len(ordinals)} of its {expected[0]} chunks are there, or not in order"
+        elif [chunk.key for chunk in chunks] != list(range(expected[1], expected[1] + len(chunks))):
+            problem = "the keys of its chunks do not follow each other: a filter would pass others"
         elif stray := next((c for c in chunks if document.text[c.start : c.end] != c.text), None):
             problem = f"chunk {stray.key} is not what stands at {stray.start}-{stray.end}"
         elif document.text.strip() and not chunks:

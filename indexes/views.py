@@ -11,25 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
-
 from indexes.delta import Delta
 from indexes.generation import Generation, GenerationStore
-from indexes.rows import SPACE, json_of, space_of
+from indexes.rows import SPACE, space_of
+from indexes.where import passing
 from rag.errors import IndexDamaged, UnknownCollection
-from rag.protocols import Space, Where
+from rag.filters import EVERYTHING, Filter, Where, of
+from rag.protocols import Space
 from rag.types import Keys
 
 FILTERS_KEPT = 16
-
-LIVE_KEYS = (
-    "SELECT c.key FROM documents d JOIN chunks c ON c.document_key = d.key AND c.space_id = ? "
-    "WHERE d.collection_id = (SELECT collection_id FROM spaces WHERE id = ?)"
-)
-HAS_VALUE = (
-    " AND EXISTS (SELECT 1 FROM document_metadata m "
-    "WHERE m.document_key = d.key AND m.name = ? AND m.value = ?)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +56,7 @@ class Views:
         self._lock = threading.Lock()
         self._known: dict[str, _Known] = {}
         self._deltas: dict[str, tuple[tuple[int, int], Delta]] = {}
-        self._allowed: OrderedDict[tuple[int, str], tuple[int, Keys]] = OrderedDict()
+        self._allowed: OrderedDict[tuple[int, Filter], tuple[int, Keys]] = OrderedDict()
 
     @contextmanager
     def view(self, name: str) -> Iterator[View | None]:
@@ -115,25 +106,18 @@ class Views:
 
         Remembered as long as nothing is committed: both legs of a search ask for the same.
         """
-        if not where:
+        if (asked := of(where)) == EVERYTHING:
             return None
-        ask = (view.space_id, json_of(sorted(where.items())))
+        ask = view.space_id, asked
         with self._lock:
             commit, keys = self._allowed.get(ask, (-1, None))
             if keys is not None and commit == view.commit:
                 self._allowed.move_to_end(ask)
                 return keys
-        keys = _passing(view, where)
+        keys = passing(view.db, view.space_id, asked)
         with self._lock:
             self._allowed[ask] = view.commit, keys
             self._allowed.move_to_end(ask)
             while len(self._allowed) > FILTERS_KEPT:
                 self._allowed.popitem(last=False)
         return keys
-
-
-def _passing(view: View, where: Where) -> Keys:
-    sql = LIVE_KEYS + HAS_VALUE * len(where)
-    values = [part for pair in where.items() for part in pair]
-    keys = [key for (key,) in view.db.execute(sql, (view.space_id, view.space_id, *values))]
-    return np.sort(np.array(keys, dtype=np.int64))

@@ -15,6 +15,7 @@ from indexes.ledger import OF_SPACE, SqliteLedger
 from indexes.rows import filter_values, json_of
 from indexes.store import transaction
 from rag.errors import EmbedderMismatch, StorageError
+from rag.filters import number_of
 from rag.protocols import Change, PutChunks, PutDocument, PutItem, RemoveDocument, RemoveItem, Space
 from rag.retrieve.links import name_of
 from rag.types import Chunk, Document, Vectors, text_hash
@@ -30,6 +31,10 @@ FORGET_ITEM = (
 FORGET_CUT = (
     "DELETE FROM chunks WHERE document_key = ? AND space_id = ?",
     "DELETE FROM cuts WHERE document_key = ? AND space_id = ?",
+)
+PUT_CUT = (
+    "INSERT INTO cuts VALUES(?, ?, ?, coalesce((SELECT key FROM chunks "
+    "WHERE document_key = ? AND space_id = ? AND ordinal = 0), 0))"
 )
 
 
@@ -237,8 +242,8 @@ class _Place:
         )
         key = int(row.lastrowid or 0)
         self._db.executemany(
-            "INSERT INTO document_metadata VALUES(?, ?, ?)",
-            ((key, name, value) for name, value in filter_values(document.metadata)),
+            "INSERT INTO document_metadata VALUES(?, ?, ?, ?)",
+            ((key, name, value, number_of(value)) for name, value in filter_values(document.metadata)),
         )
         return key
 
@@ -259,7 +264,6 @@ class _Place:
     def _put_chunks(self, document_key: int, document: Document, chunks: Sequence[Chunk]) -> None:
         for chunk in chunks:
             _check_span(document, chunk)
-        self._db.execute("INSERT INTO cuts VALUES(?, ?, ?)", (document_key, self.space, len(chunks)))
         self._db.executemany(
             'INSERT INTO chunks(document_key, space_id, ordinal, start, "end", vector_id, page, heading, '
             "breadcrumb, text) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -279,6 +283,8 @@ class _Place:
                 for ordinal, chunk in enumerate(chunks)
             ),
         )
+        place = document_key, self.space
+        self._db.execute(PUT_CUT, (*place, len(chunks), *place))
 
     def _vector_id(self, chunk: Chunk) -> int:
         hash = text_hash(chunk.embedded_text)

@@ -12,8 +12,9 @@ from rag.confidence import Calibration, Confidence
 from rag.context import Context, fit
 from rag.errors import OverBudget
 from rag.extract import NOT_FOUND, NOTICE, extract
+from rag.filters import EVERYTHING, Where, as_json, of
 from rag.prompts import PromptTemplate, RenderedPrompt, load
-from rag.protocols import NO_WHERE, ChatModel, Collection, Embedder, Where
+from rag.protocols import ChatModel, Collection, Embedder
 from rag.receipt import Receipt, UsedChunk
 from rag.retrieve import MAX_K, Retriever, Trail, checked_question
 from rag.support import gather
@@ -121,7 +122,7 @@ class Pipeline:
         self._ask_anyway = ask_anyway
 
     def retrieve(
-        self, collection: Collection, question: str, *, k: int | None = None, where: Where = NO_WHERE
+        self, collection: Collection, question: str, *, k: int | None = None, where: Where = EVERYTHING
     ) -> list[Hit]:
         """The ranked chunks; the first step alone. Raises InvalidQuery."""
         return self._retriever.search(collection, question, k=k, where=where)
@@ -133,7 +134,7 @@ class Pipeline:
         *,
         prompt: str = "answer",
         k: int | None = None,
-        where: Where = NO_WHERE,
+        where: Where = EVERYTHING,
         variables: Mapping[str, Any] | None = None,
         budget: int | None = None,
     ) -> Rendered:
@@ -256,7 +257,7 @@ class Pipeline:
             generation=collection.generation,
             embedder=self._retriever.embedder.fingerprint,
             retrieval=asdict(settings if k is None else replace(settings, k=k)),
-            where=dict(where),
+            where=as_json(of(where)),
             context_budget=context.budget,
             context_tokens=context.tokens,
             chunks=tuple(

@@ -14,10 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rag.errors import ReasonCode
+from rag.filters import Where
 from rag.types import Candidates, Chunk, Document, EmbedderInfo, Keys, Vectors
-
-Where: TypeAlias = Mapping[str, str]
-"""A metadata filter: every key must have this value (a list: contain it). {} filters nothing."""
 
 Offsets: TypeAlias = npt.NDArray[np.int32]
 """Shape (n, 2): start and end, in characters, of each token of a text, special tokens left out."""
@@ -213,6 +211,3 @@ class Writer(Ledger, Protocol):
 
     def publish(self) -> None:
         """Build, verify and publish a generation of indexes, if there is anything new for one."""
-
-
-NO_WHERE: Where = {}

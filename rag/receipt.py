@@ -44,7 +44,7 @@ class Receipt:
     generation: str
     embedder: str
     retrieval: Mapping[str, Any]
-    where: Mapping[str, str]
+    where: Mapping[str, Any]
     context_budget: int
     context_tokens: int
     chunks: tuple[UsedChunk, ...]

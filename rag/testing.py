@@ -17,7 +17,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from rag.protocols import Embedder, Message, Offsets, Where
+from rag.filters import Where, of, passes
+from rag.protocols import Embedder, Message, Offsets
 from rag.retrieve.links import name_of
 from rag.types import Candidates, Chunk, EmbedderInfo, Keys, Vectors
 from rag.words import fold, spans
@@ -105,13 +106,9 @@ class MemoryCollection:
         self, *, vector: Vectors | None, vector_k: int, text: str, text_k: int, where: Where
     ) -> Candidates:
         self.asked.append((vector_k, text_k))
+        asked = of(where)
         passing = np.array(
-            [
-                key
-                for key, chunk in self.chunks.items()
-                if all(chunk.metadata.get(name) == value for name, value in where.items())
-            ],
-            dtype=np.int64,
+            [key for key, chunk in self.chunks.items() if passes(asked, chunk.metadata)], dtype=np.int64
         )
         every = self.weigh(passing, vector=vector, text=text)
         offered = np.zeros(len(every), dtype=bool)
@@ -132,8 +129,9 @@ class MemoryCollection:
 
     def named(self, names: Sequence[str], *, where: Where) -> dict[str, Keys]:
         found: dict[str, list[int]] = {}
+        asked = of(where)
         for key, chunk in self.chunks.items():
-            if all(chunk.metadata.get(name) == value for name, value in where.items()):
+            if passes(asked, chunk.metadata):
                 found.setdefault(name_of(chunk.title), []).append(key)
         return {name: np.array(found[name], dtype=np.int64) for name in names if name in found}
 

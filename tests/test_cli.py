@@ -181,7 +181,8 @@ def test_console_script_prints_help_on_stdout_and_wrong_usage_on_stderr_with_exi
         (("documents", "list"), "rag ingest"),
         (("documents", "remove"), "--under"),
         (("collections", "remove", "kb", "--yes"), "rag ingest"),
-        (("search", "tea", "--where", "language"), "NAME=VALUE"),
+        (("search", "tea", "--where", "language"), "expected =, !=, <"),
+        (("ask", "tea", "--var", "language"), "NAME=VALUE"),
         (("serve", "--host", "0.0.0.0"), "127.0.0.1"),
         (("serve", "--port", "70000"), "65535"),
     ],
@@ -530,6 +531,15 @@ def test_search_options_decide_how_many_which_and_by_what(read: Path):
     assert {Path(hit["uri"]).name for hit in only} == {"bike-specifications.html"}
     assert told("search", "battery", "--where", "language=xx")["hits"] == []
     assert rag("search", "battery", "--where", "language=xx").stdout == "Nothing found.\n"
+    either = 'media_type = "text/html" or not (language in (es, en) and title exists)'
+    told_apart = told("search", "battery", "--where", "language=en", "--where", either)["hits"]
+    assert {Path(hit["uri"]).name for hit in told_apart} >= {"bike-specifications.html"}
+    assert all(hit["metadata"]["language"] == "en" for hit in told_apart)
+    unknown = rag("search", "battery", "--where", "Language=es")
+    assert (unknown.stdout, unknown.stderr) == (
+        "Nothing found.\n",
+        "No document has the metadata key 'Language'; there is language\n",
+    )
     exact = told("search", "PX-302", "--mode", "lexical")["hits"]
     assert "PX-302" in exact[0]["text"]
     assert told("search", "xyzzyplugh", "--mode", "lexical")["hits"] == []

@@ -201,7 +201,7 @@ def test_a_hit_tells_all_that_is_known_of_its_chunk():
         ({"question": "x", "k": MAX_K + 1}, "k"),
         ({"question": "x", "k": "many"}, "k"),
         ({"question": "x", "mode": "both"}, "mode"),
-        ({"question": "x", "where": {"a": 1}}, "where.a"),
+        ({"question": "x", "where": "a=1"}, "where"),
         ({"question": "x", "kk": 3}, "kk"),
         ({"question": "x", "collection": "a\nb"}, "collection"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from rag.protocols import Where
+from rag.filters import Where
 from rag.types import Hit
 
 

@@ -9,6 +9,7 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import Field, SkipValidation
 
 from api.adapters import Searching, metadata
+from rag.filters import EVERYTHING, Where
 from rag.retrieve import MAX_K, Mode
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class PromptwellRetriever(BaseRetriever):
     """The passages that answer a question, as LangChain documents, best first.
 
     ``collection``, ``k`` and ``mode`` are the settings' where they are None; ``where`` keeps documents whose
-    metadata has these values. A document's ``id`` is the chunk's key, its metadata is
+    metadata passes the filter. A document's ``id`` is the chunk's key, its metadata is
     :func:`api.adapters.metadata`. ``ainvoke`` searches in a worker thread, ``batch`` in several. Raises what
     ``Services.search`` raises.
 
@@ -35,7 +36,7 @@ class PromptwellRetriever(BaseRetriever):
     services: SkipValidation[Searching] = Field(exclude=True, repr=False)
     collection: str | None = None
     k: int | None = Field(default=None, ge=1, le=MAX_K)
-    where: dict[str, str] = Field(default_factory=dict)
+    where: SkipValidation[Where] = EVERYTHING
     mode: Mode | None = None
 
     def _get_relevant_documents(

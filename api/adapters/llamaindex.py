@@ -18,7 +18,7 @@ except ImportError as error:
     raise ImportError(f"{error}. Install it: pip install 'promptwell[llamaindex]'") from error
 
 from api.adapters import Searching, metadata
-from rag.protocols import NO_WHERE, Where
+from rag.filters import EVERYTHING, Where
 from rag.retrieve import Mode
 from rag.types import Hit
 
@@ -30,7 +30,7 @@ class PromptwellRetriever(BaseRetriever):
     """The passages that answer a question, as LlamaIndex nodes, best first.
 
     ``collection``, ``k`` and ``mode`` are the settings' where they are None; ``where`` keeps documents whose
-    metadata has these values. A node's id is the chunk's key, its source the document's id, its metadata
+    metadata passes the filter. A node's id is the chunk's key, its source the document's id, its metadata
     :func:`api.adapters.metadata`. ``aretrieve`` searches in a worker thread. Raises what
     ``Services.search`` raises.
 
@@ -49,7 +49,7 @@ class PromptwellRetriever(BaseRetriever):
         *,
         collection: str | None = None,
         k: int | None = None,
-        where: Where = NO_WHERE,
+        where: Where = EVERYTHING,
         mode: Mode | None = None,
         callback_manager: CallbackManager | None = None,
     ) -> None:

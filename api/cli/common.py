@@ -14,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from api.services import Services
     from rag.errors import RagError
+    from rag.filters import Filter
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, what turns the direction of a line, and halves of characters, which no terminal can
@@ -31,7 +32,12 @@ CollectionOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 WhereOption = Annotated[
     list[str] | None,
-    typer.Option("--where", help="Only documents whose metadata has KEY=VALUE; may be repeated."),
+    typer.Option(
+        "--where",
+        metavar="FILTER",
+        help="Only documents whose metadata passes: language=es, or year>=2020 and not tag in (a, b); may be "
+        "repeated.",
+    ),
 ]
 
 
@@ -51,9 +57,27 @@ def services(data: Path | None, collection: str | None = None) -> Services:
     return connect(load(start=Path.cwd(), env=os.environ, overrides=overrides))
 
 
-def where(conditions: Sequence[str] | None) -> dict[str, str]:
-    """``["language=es"]`` to ``{"language": "es"}``. Raises InvalidFilter."""
-    return assignments(conditions, option="--where")
+def where(conditions: Sequence[str] | None) -> Filter:
+    """What the options --where ask for together. Raises InvalidFilter."""
+    from rag.filters import both, parse
+
+    return both([parse(condition) for condition in conditions or ()])
+
+
+def tell_unknown_keys(wired: Services, where: Filter) -> None:
+    """Say on stderr which keys of a filter no document has: a filter that finds nothing may be a typo."""
+    from difflib import get_close_matches
+
+    from rag.filters import names
+
+    if not (asked := names(where)):
+        return
+    known = wired.metadata_names()
+    for name in asked:
+        if name not in known:
+            near = get_close_matches(name, known, n=3) or known[:10]
+            there = f"; there is {', '.join(near)}" if near else ""
+            typer.echo(one_line(f"No document has the metadata key {name!r}{there}"), err=True)
 
 
 def assignments(pairs: Sequence[str] | None, *, option: str) -> dict[str, str]:

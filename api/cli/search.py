@@ -17,6 +17,7 @@ from api.cli.common import (
     print_json,
     printable,
     short,
+    tell_unknown_keys,
     where,
 )
 
@@ -52,7 +53,9 @@ def search(
     from rag.retrieve.explain import standing
 
     wired = services(data, collection)
-    trail = wired.trace(query, k=k, where=where(conditions), mode=mode, reranker=rerank)
+    passing = where(conditions)
+    trail = wired.trace(query, k=k, where=passing, mode=mode, reranker=rerank)
+    tell_unknown_keys(wired, passing)
     hits = trail.hits
     if trail.rewritten.failure:
         typer.echo(one_line(f"The question was not rewritten: {trail.rewritten.failure}"), err=True)

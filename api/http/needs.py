@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from api.sections import Settings
-from rag.protocols import Where
+from rag.filters import Where
 from rag.types import Document
 
 if TYPE_CHECKING:

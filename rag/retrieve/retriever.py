@@ -20,7 +20,8 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from rag.errors import InvalidQuery, InvalidSetting
-from rag.protocols import NO_WHERE, Collection, Embedder, Reranker, Where
+from rag.filters import EVERYTHING, Where, of
+from rag.protocols import Collection, Embedder, Reranker
 from rag.retrieve.choose import choose
 from rag.retrieve.fuse import Evidence, evidence, ranked
 from rag.retrieve.links import name_of, names
@@ -131,21 +132,22 @@ class Retriever:
         self.settings = settings or RetrievalSettings()
 
     def search(
-        self, collection: Collection, question: str, *, k: int | None = None, where: Where = NO_WHERE
+        self, collection: Collection, question: str, *, k: int | None = None, where: Where = EVERYTHING
     ) -> list[Hit]:
         """The ``k`` best chunks (default: the settings'), best first; equal scores by chunk key.
 
         Scores: hybrid 0 to 1, vector a cosine, lexical BM25; a reranker keeps their scale. Fewer than
         ``k`` come back when no more chunks pass ``where``, the settings' limits or, in lexical mode, match.
-        Raises InvalidQuery.
+        Raises InvalidQuery, InvalidFilter.
         """
         return list(self.trace(collection, question, k=k, where=where).hits)
 
     def trace(
-        self, collection: Collection, question: str, *, k: int | None = None, where: Where = NO_WHERE
+        self, collection: Collection, question: str, *, k: int | None = None, where: Where = EVERYTHING
     ) -> Trail:
-        """The same search, with what every stage did. Raises InvalidQuery."""
+        """The same search, with what every stage did. Raises InvalidQuery, InvalidFilter."""
         question = checked_question(question)
+        where = of(where)
         if k is not None and not 1 <= k <= MAX_K:
             raise InvalidQuery(f"k = {k}: ask for 1 to {MAX_K} hits")
         settings = self.settings if k is None else replace(self.settings, k=k)

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from indexes.settings import DEFAULTS as INDEX
+from indexes.settings import IndexSettings, Kind
 from ingest.fetch import FetchSettings
 from ingest.parse.options import DEFAULTS as PARSE
 from ingest.parse.options import ParseOptions
@@ -133,11 +135,26 @@ class IngestSection(Section):
 
 
 class IndexSection(Section):
-    """The index that is derived from the catalogue; it can be rebuilt at any time."""
+    """The vector index that is derived from the catalogue; it can be rebuilt at any time."""
 
-    kind: Literal["faiss", "exact"] = Field(
-        default="faiss", description="faiss, or exact: plain arrays, slower. Same hits."
+    kind: Kind = Field(
+        default=INDEX.kind,
+        description="flat, sq8: exact; hnsw, rabitq: close, fast when large; auto: sq8 while that is fast"
+        " enough for latency_ms, then rabitq.",
     )
+    latency_ms: Annotated[float, Field(gt=0)] = Field(
+        default=INDEX.latency_ms,
+        description="Milliseconds of one core that auto lets an exact search take.",
+    )
+    effort: Annotated[float, Field(gt=0, le=100)] = Field(
+        default=INDEX.effort,
+        description="How hard a close kind looks: 2 looks at twice as many chunks as 1. rag index audit"
+        " measures what it gives.",
+    )
+
+    def index_settings(self) -> IndexSettings:
+        """The same as the catalogue takes it."""
+        return IndexSettings(**self.model_dump())
 
 
 class RetrievalSection(Section):

@@ -91,8 +91,9 @@ class Services:
         with self._lock:
             found = self._open.get("catalogue")
             if found is None:
-                kind = self.settings.index.kind
-                found = self._open["catalogue"] = Catalogue.open(self.settings.data, create=create, kind=kind)
+                index = self.settings.index.index_settings()
+                found = Catalogue.open(self.settings.data, create=create, index=index)
+                self._open["catalogue"] = found
             return found
 
     @property

@@ -1,6 +1,6 @@
 """What a search costs apart from embedding the question: CPU milliseconds, stage by stage.
 
-    python -m bench.search [--chunks 20000] [--dim 384] [--questions 200] [--kind faiss] [--text FOLDER]
+    python -m bench.search [--chunks 20000] [--dim 384] [--questions 200] [--kind auto] [--text FOLDER]
 
 The text is real (the language reference that Python carries in ``pydoc_data``, or the ``.md`` and
 ``.txt`` files of a folder), cut at words into overlapping chunks. The vectors are synthetic and
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=20_000)
     parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--questions", type=int, default=200)
-    parser.add_argument("--kind", default="faiss")
+    parser.add_argument("--kind", default="auto")
     parser.add_argument("--text")
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
@@ -139,7 +139,7 @@ def main() -> None:
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        Catalogue.open(Path(folder), create=True, kind=options.kind) as catalogue,
+        Catalogue.open(Path(folder), create=True, index=IndexSettings(kind=options.kind)) as catalogue,
     ):
         print(f"commit                   {fill(catalogue, space, words, vectors):8.0f} chunks/s")
         collection = catalogue.collection("bench", embedder=space.embedder)

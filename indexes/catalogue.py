@@ -19,12 +19,15 @@ from indexes.generation import (
     UNUSED_KEPT,
     GenerationInfo,
     GenerationStore,
-    backend,
+    changed,
     generations_of,
+    live_chunks,
     remove,
 )
+from indexes.kinds import checked
 from indexes.ledger import SqliteLedger
 from indexes.rows import CHUNK, DOCUMENT, SPACE, chunk_of, document_of, metadata_of, space_of
+from indexes.settings import DEFAULTS, IndexSettings
 from indexes.store import Store, transaction
 from indexes.views import Views
 from indexes.writer import SqliteWriter
@@ -90,12 +93,10 @@ class Catalogue:
     [('Boil the water.', 1.0)]
     """
 
-    def __init__(self, store: Store, *, kind: str) -> None:
+    def __init__(self, store: Store, *, index: IndexSettings) -> None:
         """Use :meth:`open`."""
-        backend(kind)
         self.store = store
-        self.kind = kind
-        self.generations = GenerationStore(store)
+        self.generations = GenerationStore(store, checked(index))
         self._views = Views(self.generations)
 
     @classmethod
@@ -104,16 +105,16 @@ class Catalogue:
         data_dir: Path,
         *,
         create: bool,
-        kind: str = "faiss",
+        index: IndexSettings = DEFAULTS,
         on_point: Callable[[str], None] = lambda _: None,
     ) -> Self:
         """The catalogue in a data folder; ``create`` makes both where they are not.
 
-        ``kind`` is the vector index of the generations that are published: faiss or exact.
+        ``index`` says which vector index the generations get that are published.
         ``on_point`` is called with the name of each point that a crash is tested at. Raises NotFound,
         SchemaTooNew, CatalogueDamaged, InvalidSetting.
         """
-        return cls(Store(data_dir, create=create, on_point=on_point), kind=kind)
+        return cls(Store(data_dir, create=create, on_point=on_point), index=index)
 
     def close(self) -> None:
         """Close the connections."""
@@ -155,7 +156,7 @@ class Catalogue:
         """
         checked_name(name)
         with self.store.writing(wait=wait) as db:
-            yield SqliteWriter(db, name, space, generations=self.generations, kind=self.kind)
+            yield SqliteWriter(db, name, space, generations=self.generations)
 
     def remove_collection(self, name: str, *, wait: float = 0.0, keep_vectors: bool = False) -> None:
         """Forget a collection with all that is in it. Raises UnknownCollection, LockHeld.
@@ -278,19 +279,19 @@ class Catalogue:
             "SELECT id FROM spaces WHERE collection_id = ? AND id IS NOT ?", (id, serving)
         ).fetchone()
         recorded = generations_of(db, serving)
-        high = recorded[0].high_key if recorded else 0
+        live = live_chunks(db, serving)
         return CollectionInfo(
             name=name,
             created_at=created_at,
             documents=one("SELECT count(*) FROM documents WHERE collection_id = ?", id),
-            chunks=one("SELECT count(*) FROM chunks WHERE space_id = ?", serving),
+            chunks=live,
             items=one("SELECT count(*) FROM items WHERE collection_id = ?", id),
             failed=one("SELECT count(*) FROM items WHERE collection_id = ? AND reason != ''", id),
             space=_space(db, serving),
             building=_space(db, building[0]) if building else None,
             moved=one("SELECT count(*) FROM cuts WHERE space_id = ?", building[0]) if building else 0,
             generation=recorded[0] if recorded else None,
-            pending=one("SELECT count(*) FROM chunks WHERE space_id = ? AND key > ?", serving, high),
+            pending=changed(db, recorded[0])[0] if recorded else live,
         )
 
 

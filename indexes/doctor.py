@@ -95,7 +95,7 @@ def repair(catalogue: Catalogue, *, wait: float = 0.0) -> Report:
                     with transaction(db):
                         db.execute("DELETE FROM generations WHERE id = ?", (info.id,))
                     done.append(f"dropped generation {info.folder}: {found[1]}")
-            if space_id is not None and generations.publish(db, name, space_id, kind=catalogue.kind):
+            if space_id is not None and generations.publish(db, name, space_id):
                 done.append(f"built a generation of {name}")
     after = check(catalogue)
     return Report(after.findings, after.checked, tuple(done))
@@ -178,7 +178,7 @@ def _generation_problem(
 ) -> tuple[str, str] | None:
     """The invariant that a generation breaks, and how; read from the disk anew."""
     try:
-        found = open_generation(catalogue.store.indexes / info.folder, info)
+        found = open_generation(catalogue.store.indexes / info.folder, info, catalogue.generations.settings)
     except IndexDamaged as error:
         return "generations", str(error)
     sql = "SELECT key FROM chunks WHERE space_id = ? AND key <= ?"

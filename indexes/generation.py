@@ -7,25 +7,29 @@ higher key. So losing one costs speed, and never an answer.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
-from datetime import UTC, datetime
+from dataclasses import astuple, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
-from indexes.exact import ExactIndex, VectorIndex, similarities
-from indexes.faiss import FaissIndex
+from indexes.exact import similarities
+from indexes.kinds import COARSE, choose
 from indexes.lexical import LexicalIndex, LexicalRow
-from indexes.manifest import sync, sync_folder, verify, write_manifest
+from indexes.manifest import MANIFEST_FILE, sync, sync_folder, unchanged, verify, write_manifest
 from indexes.moments import Moments
 from indexes.rows import SPACE, space_of
+from indexes.settings import IndexSettings
 from indexes.store import Store, transaction
-from rag.errors import IndexDamaged, InvalidSetting, RagError, StorageError
+from indexes.vector import VectorIndex
+from rag.errors import IndexDamaged, RagError, StorageError
+from rag.protocols import Space
 from rag.types import Keys, Vectors
 
 Sample: TypeAlias = list[tuple[int, Vectors]]
@@ -37,13 +41,21 @@ UNUSED_KEPT = 50_000
 """Vectors kept although no chunk needs them, the newest: what was removed and comes back, or is evaluated
 again, is not embedded again. At 384 dimensions they take some 80 MB."""
 RECALL_SAMPLE = 64
+LEAST_RECALL = 0.5
+"""A kind that finds fewer of its own rows' neighbours has not understood them: it is not published."""
 SMALL = 5_000
 """Chunks up to which a generation is built in about a second, so that one is built for any change."""
 WORTH = 0.05
 """Share of a larger collection's chunks that must be new or dead before it is built anew: until then
 the newest chunks are searched from memory."""
+NEWEST = 20_000
+"""New chunks at which any collection is built anew: a scan of so many takes about 3 ms."""
+AGE = timedelta(days=7)
+"""After so long any change is enough, so that what changes little does not lie in memory for ever."""
 
-ROW = "SELECT id, space_id, folder, kind, count, high_key, manifest_sha256, created_at FROM generations"
+ROW = (
+    "SELECT id, space_id, folder, kind, count, high_key, manifest_sha256, created_at, recall FROM generations"
+)
 LANGUAGE = "coalesce(json_extract(d.metadata, '$.language'), '')"
 LEXICAL_ROW = (
     f"SELECT c.key, c.breadcrumb, c.text, {LANGUAGE} "  # noqa: S608
@@ -63,6 +75,8 @@ class GenerationInfo:
     high_key: int
     manifest_sha256: str
     created_at: str
+    recall: float
+    """Of a sample of its own rows, the share of the 10 nearest that it finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +89,6 @@ class Generation:
     moments: Moments
 
 
-def backend(kind: str) -> type[VectorIndex]:
-    """The class of a kind of vector index. Raises InvalidSetting."""
-    kinds: dict[str, type[VectorIndex]] = {"faiss": FaissIndex, "exact": ExactIndex}
-    if kind not in kinds:
-        raise InvalidSetting(
-            f"unknown kind of vector index {kind!r}: choose one of {', '.join(sorted(kinds))}"
-        )
-    return kinds[kind]
-
-
 def generations_of(db: sqlite3.Connection, space_id: int | None) -> list[GenerationInfo]:
     """The generations of a space, newest first; none of no space."""
     rows = db.execute(ROW + " WHERE space_id = ? ORDER BY id DESC", (space_id,))
@@ -94,8 +98,9 @@ def generations_of(db: sqlite3.Connection, space_id: int | None) -> list[Generat
 class GenerationStore:
     """The generations of one data folder. Loading is for any thread; the rest for the lock's holder."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, settings: IndexSettings) -> None:
         self.store = store
+        self.settings = settings
         self._loading = threading.Lock()
         self._loaded: dict[int, tuple[GenerationInfo, Generation | IndexDamaged]] = {}
 
@@ -113,7 +118,8 @@ class GenerationStore:
         with self._loading:
             if info.id not in self._loaded:
                 try:
-                    found: Generation | IndexDamaged = open_generation(self.store.indexes / info.folder, info)
+                    folder = self.store.indexes / info.folder
+                    found: Generation | IndexDamaged = open_generation(folder, info, self.settings)
                 except IndexDamaged as error:
                     found = error
                 self._loaded[info.id] = (info, found)
@@ -130,15 +136,17 @@ class GenerationStore:
 
     # --- writing -----------------------------------------------------------------------------
 
-    def publish(self, db: sqlite3.Connection, name: str, space_id: int, *, kind: str) -> bool:
+    def publish(self, db: sqlite3.Connection, name: str, space_id: int, *, force: bool = False) -> bool:
         """Build, verify and publish a generation if there is enough new for one; collect what it replaces.
 
-        Returns whether it did. Raises StorageError when the system refuses; IndexDamaged when what was
-        built does not verify.
+        ``force`` builds one of any collection that has a chunk. Returns whether it did. Raises StorageError
+        when the system refuses; IndexDamaged when what was built does not verify.
         """
         for stray in self.strays(db, name):
-            remove(stray)
-        if not self._is_worth(db, space_id, kind):
+            self._remove(stray)
+        count = live_chunks(db, space_id)
+        kind, _ = choose(self.settings, count=count, dim=space(db, space_id).embedder.dim)
+        if not count or not (force or self.due(db, space_id, kind=kind)):
             return False
         (last,) = db.execute(
             "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'generations'"
@@ -149,18 +157,20 @@ class GenerationStore:
         building = home / f".building-{folder.name}"
         building.mkdir(parents=True)
         try:
-            sample, count = _build(building, db, space_id, kind)
+            sample, count = self._build(building, db, space_id, kind)
             self.store.on_point("publish:built")
+            embedder = space(db, space_id).embedder
             about = {"collection": name, "kind": kind, "count": count, "high_key": high}
-            sha256 = write_manifest(building, {**about, **_embedder(db, space_id)})
+            about |= {"embedder": embedder.name, "fingerprint": embedder.fingerprint, "dim": embedder.dim}
+            sha256 = write_manifest(building, about)
             now = datetime.now(UTC).isoformat(timespec="seconds")
             place = folder.relative_to(self.store.indexes).as_posix()
-            info = GenerationInfo(last + 1, space_id, place, kind, count, high, sha256, now)
-            _require_recall(open_generation(building, info), sample)
+            info = GenerationInfo(last + 1, space_id, place, kind, count, high, sha256, now, 1.0)
+            info = replace(info, recall=_recall(open_generation(building, info, self.settings), sample))
             sync(building)
             self.store.on_point("publish:verified")
         except BaseException as error:
-            remove(building)
+            self._remove(building)
             if isinstance(error, OSError):
                 raise StorageError(f"cannot build the indexes of {name!r} in {home}: {error}") from error
             raise
@@ -169,11 +179,38 @@ class GenerationStore:
             sync_folder(parent)
         self.store.on_point("publish:renamed")
         with transaction(db):
-            db.execute("INSERT INTO generations VALUES(?, ?, ?, ?, ?, ?, ?, ?)", astuple(info))
+            db.execute("INSERT INTO generations VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)", astuple(info))
         self.store.on_point("publish:recorded")
         self.collect(db, name)
         self.store.on_point("publish:collected")
         return True
+
+    def due(self, db: sqlite3.Connection, space_id: int, *, kind: str) -> str:
+        """Why a space with chunks should be indexed anew; "" where it need not be."""
+        recorded = generations_of(db, space_id)
+        if not recorded:
+            return "it has no index yet"
+        newest = recorded[0]
+        if not unchanged(self.store.indexes / newest.folder, sha256=newest.manifest_sha256):
+            return "the newest index is damaged"
+        if newest.kind != kind:
+            return f"the newest index is of kind {newest.kind}, and {kind} is wanted"
+        live = live_chunks(db, space_id)
+        new, dead = changed(db, newest)
+        allowed = 0 if live <= SMALL else WORTH * live
+        old = datetime.now(UTC) - datetime.fromisoformat(newest.created_at) > AGE
+        if new + dead > allowed or new > NEWEST or (old and new + dead):
+            return f"{new:,} chunks are newer than the index, and {dead:,} in it are deleted"
+        return ""
+
+    def withdraw(self, db: sqlite3.Connection, info: GenerationInfo) -> None:
+        """Forget one generation: the one before it answers, or the catalogue alone."""
+        with transaction(db):
+            db.execute("DELETE FROM generations WHERE id = ?", (info.id,))
+        self.store.on_point("withdraw:recorded")
+        folder = self.store.indexes / info.folder
+        if folder.exists():
+            self._remove(folder)
 
     def collect(self, db: sqlite3.Connection, name: str, *, unused_kept: int = UNUSED_KEPT) -> None:
         """Drop what nothing needs: generations past the kept ones, unrecorded folders, and unused vectors
@@ -190,7 +227,7 @@ class GenerationStore:
                 (unused_kept,),
             )
         for stray in self.strays(db, name):
-            remove(stray)
+            self._remove(stray)
 
     def strays(self, db: sqlite3.Connection, name: str) -> list[Path]:
         """What lies among a collection's indexes without being recorded: left by a crash, or foreign."""
@@ -200,29 +237,63 @@ class GenerationStore:
         known = {self.store.indexes / folder for (folder,) in db.execute("SELECT folder FROM generations")}
         return sorted(path for path in home.iterdir() if path not in known)
 
-    def _is_worth(self, db: sqlite3.Connection, space_id: int, kind: str) -> bool:
-        live: int = db.execute("SELECT count(*) FROM chunks WHERE space_id = ?", (space_id,)).fetchone()[0]
-        recorded = generations_of(db, space_id)
-        if not live or not recorded:
-            return live > 0
-        newest = recorded[0]
-        try:
-            open_generation(self.store.indexes / newest.folder, newest)
-        except IndexDamaged:
-            return True
-        if newest.kind != kind:
-            return True
-        sql = "SELECT count(*) FROM chunks WHERE space_id = ? AND key > ?"
-        new: int = db.execute(sql, (space_id, newest.high_key)).fetchone()[0]
-        dead = newest.count - (live - new)
-        return new + dead > (0 if live <= SMALL else WORTH * live)
+    def _build(self, folder: Path, db: sqlite3.Connection, space_id: int, kind: str) -> tuple[Sample, int]:
+        """Both indexes of a space. Returns some of its vectors with their keys, and the number of chunks."""
+        count = live_chunks(db, space_id)
+        dim = space(db, space_id).embedder.dim
+        sample: Sample = []
+        every = max(1, count // RECALL_SAMPLE)
+        moments = Moments.none(dim)
+
+        def sampled() -> Iterator[tuple[Keys, Vectors]]:
+            nonlocal moments
+            seen = 0
+            for keys, vectors, languages in vector_batches(db, space_id, after=0):
+                first = -seen % every
+                # Copies: a view would keep its whole batch, and so all batches, in memory.
+                sample.extend(zip(keys[first::every].tolist(), vectors[first::every].copy(), strict=True))
+                seen += len(keys)
+                moments = moments.with_rows(vectors, languages)
+                yield keys, vectors
+
+        home = folder / "vectors"
+        home.mkdir()
+        VectorIndex.build(home, sampled(), count=count, dim=dim, coarse=COARSE[kind], settings=self.settings)
+        moments.save(folder)
+        LexicalIndex.build(folder / "lexical", lexical_rows(db, space_id, after=0))
+        return sample, count
+
+    def _remove(self, path: Path) -> None:
+        """Remove a generation's folder, and what its kind keeps elsewhere; or whatever lies there."""
+        drop(path, self.settings)
+        remove(path)
 
 
-def open_generation(folder: Path, info: GenerationInfo) -> Generation:
+def space(db: sqlite3.Connection, space_id: int) -> Space:
+    """How a space is cut and embedded."""
+    return space_of(db.execute(SPACE + " WHERE s.id = ?", (space_id,)).fetchone())
+
+
+def live_chunks(db: sqlite3.Connection, space_id: int | None) -> int:
+    """How many chunks a space has, as the catalogue counts along; none of no space."""
+    row = db.execute("SELECT chunks FROM spaces WHERE id = ?", (space_id,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def changed(db: sqlite3.Connection, info: GenerationInfo) -> tuple[int, int]:
+    """How many chunks came after a generation, and how many of it were deleted. Costs what came after it."""
+    sql = "SELECT count(*) FROM chunks WHERE space_id = ? AND key > ?"
+    new: int = db.execute(sql, (info.space_id, info.high_key)).fetchone()[0]
+    return new, info.count - (live_chunks(db, info.space_id) - new)
+
+
+def open_generation(folder: Path, info: GenerationInfo, settings: IndexSettings) -> Generation:
     """Verify a generation's files and open them. Raises IndexDamaged."""
+    if info.kind not in COARSE:
+        raise IndexDamaged(f"{folder} is of kind {info.kind!r}, which this promptwell does not have")
     verify(folder, sha256=info.manifest_sha256)
     try:
-        vectors = backend(info.kind).open(folder / "vectors")
+        vectors = VectorIndex.open(folder / "vectors", coarse=COARSE[info.kind], settings=settings)
         found = Generation(info, vectors, LexicalIndex.open(folder / "lexical"), Moments.load(folder))
     except RagError:
         raise
@@ -261,41 +332,31 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def _embedder(db: sqlite3.Connection, space_id: int) -> dict[str, object]:
-    info = space_of(db.execute(SPACE + " WHERE s.id = ?", (space_id,)).fetchone()).embedder
-    return {"embedder": info.name, "fingerprint": info.fingerprint, "dim": info.dim}
+def drop(folder: Path, settings: IndexSettings) -> None:
+    """Let the kind of a generation that is about to be removed forget what it keeps outside the folder."""
+    try:
+        kind = json.loads((folder / MANIFEST_FILE).read_text("utf-8"))["kind"]
+    except (OSError, ValueError, KeyError):  # no generation, or one that never became whole
+        return
+    if kind in COARSE:
+        COARSE[kind].drop(folder / "vectors", settings=settings)
 
 
-def _build(folder: Path, db: sqlite3.Connection, space_id: int, kind: str) -> tuple[Sample, int]:
-    """Both indexes of a space. Returns some of its vectors with their keys, and the number of chunks."""
-    count: int = db.execute("SELECT count(*) FROM chunks WHERE space_id = ?", (space_id,)).fetchone()[0]
-    dim = int(str(_embedder(db, space_id)["dim"]))
-    sample: Sample = []
-    every = max(1, count // RECALL_SAMPLE)
-    moments = Moments.none(dim)
-
-    def sampled() -> Iterator[tuple[Keys, Vectors]]:
-        nonlocal moments
-        seen = 0
-        for keys, vectors, languages in vector_batches(db, space_id, after=0):
-            first = -seen % every
-            # Copies: a view would keep its whole batch, and so all batches, in memory.
-            sample.extend(zip(keys[first::every].tolist(), vectors[first::every].copy(), strict=True))
-            seen += len(keys)
-            moments = moments.with_rows(vectors, languages)
-            yield keys, vectors
-
-    (folder / "vectors").mkdir()
-    backend(kind).build(folder / "vectors", sampled(), count=count, dim=dim)
-    moments.save(folder)
-    LexicalIndex.build(folder / "lexical", lexical_rows(db, space_id, after=0))
-    return sample, count
-
-
-def _require_recall(generation: Generation, sample: Sample) -> None:
-    """Raise IndexDamaged unless each sampled vector finds its own key, or an equal row, first."""
-    for key, vector in sample:
-        keys, scores = generation.vectors.search(vector, k=1)
+def _recall(generation: Generation, sample: Sample) -> float:
+    """Raise IndexDamaged unless the sampled vectors find their own keys, or equal rows, first; return the
+    share of their 10 nearest that they find."""
+    index = generation.vectors
+    vectors = np.array([vector for _, vector in sample])
+    found = [index.search(vector, k=10) for vector in vectors]
+    exact = found if index.exact else index.scan(vectors, k=10)
+    for (key, vector), (keys, scores) in zip(sample, exact, strict=True):
         own = similarities(vector[np.newaxis], vector)[0]
         if not len(keys) or scores[0] < own or (scores[0] == own and keys[0] > key):
             raise IndexDamaged(f"{generation.info.folder} does not find chunk {key} by its own vector")
+    shares = [np.isin(keys, near).mean() for (keys, _), (near, _) in zip(exact, found, strict=True)]
+    if (recall := float(np.mean(shares))) < LEAST_RECALL:
+        raise IndexDamaged(
+            f"{generation.info.folder} finds {recall:.0%} of its own rows' neighbours: choose another "
+            "[index] kind (sq8 finds all)"
+        )
+    return recall

@@ -145,7 +145,20 @@ THIRD: Migration = (
     "CREATE INDEX cuts_of_space ON cuts(space_id, document_key, first_key, chunks)",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (FIRST, SECOND, THIRD)
+FOURTH: Migration = (
+    # Counted along: a count of a million rows at every commit is what nobody waits for.
+    "ALTER TABLE spaces ADD COLUMN chunks INTEGER NOT NULL DEFAULT 0",
+    "UPDATE spaces SET chunks = (SELECT count(*) FROM chunks WHERE space_id = spaces.id)",
+    """CREATE TRIGGER cut_counted AFTER INSERT ON cuts BEGIN
+        UPDATE spaces SET chunks = chunks + new.chunks WHERE id = new.space_id; END""",
+    """CREATE TRIGGER cut_forgotten AFTER DELETE ON cuts BEGIN
+        UPDATE spaces SET chunks = chunks - old.chunks WHERE id = old.space_id; END""",
+    "ALTER TABLE generations ADD COLUMN recall REAL NOT NULL DEFAULT 1.0",
+    # Those that there are have kinds of old; the next ingest, or rag index build, makes new ones.
+    "DELETE FROM generations",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (FIRST, SECOND, THIRD, FOURTH)
 
 
 def version(db: sqlite3.Connection) -> int:

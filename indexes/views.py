@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from indexes.delta import Delta
-from indexes.generation import Generation, GenerationStore
+from indexes.generation import Generation, GenerationStore, changed
 from indexes.rows import SPACE, space_of
 from indexes.where import passing
 from rag.errors import IndexDamaged, UnknownCollection
@@ -88,9 +88,8 @@ class Views:
         generation = self.generations.newest(db, space_id)
         whole = False
         if generation is not None:
-            sql = "SELECT count(*) FROM chunks WHERE space_id = ? AND key <= ?"
-            (alive,) = db.execute(sql, (space_id, generation.info.high_key)).fetchone()
-            whole = alive == generation.info.count
+            _, dead = changed(db, generation.info)
+            whole = not dead
         return _Known(commit, space_id, space, generation, whole)
 
     def _delta(self, name: str, space_id: int, generation: Generation | None, dim: int) -> Delta:

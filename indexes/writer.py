@@ -45,13 +45,12 @@ class SqliteWriter(SqliteLedger):
     """
 
     def __init__(
-        self, db: sqlite3.Connection, name: str, space: Space, *, generations: GenerationStore, kind: str
+        self, db: sqlite3.Connection, name: str, space: Space, *, generations: GenerationStore
     ) -> None:
         super().__init__(self._turn, name)
         self._db = db
         self._space = space
         self._generations = generations
-        self._kind = kind
         self._on_point: Callable[[str], None] = generations.store.on_point
         self._one_at_a_time = threading.RLock()
 
@@ -99,7 +98,7 @@ class SqliteWriter(SqliteLedger):
                 place = _Place(db, self._name, self._space)
             if place.serving:
                 return
-            self._generations.publish(db, self._name, place.space, kind=self._kind)
+            self._generations.publish(db, self._name, place.space)
             self._on_point("activate:before")
             with transaction(db):
                 db.execute(
@@ -116,7 +115,7 @@ class SqliteWriter(SqliteLedger):
         with self._turn() as db:
             row = db.execute(OF_SPACE, (self._name, self._space.chunker, self._space.embedder.fingerprint))
             if found := row.fetchone():
-                self._generations.publish(db, self._name, found[0], kind=self._kind)
+                self._generations.publish(db, self._name, found[0])
 
     def _check_vectors(self, hashes: Sequence[bytes], vectors: Vectors) -> None:
         info = self._space.embedder

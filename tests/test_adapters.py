@@ -54,7 +54,7 @@ class Shelf:
 
     def __init__(self, folder: Path) -> None:
         self.embedder = HashEmbedder(dim=256)
-        self.catalogue = Catalogue.open(folder, create=True, kind="exact")
+        self.catalogue = Catalogue.open(folder, create=True)
         self.threads: list[int] = []
         for name, documents in (("default", TEXTS), ("spanish", TEXTS[2:])):
             chunker = Chunker(self.embedder.tokenizer, max_tokens=self.embedder.info.max_tokens)

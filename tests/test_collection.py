@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from indexes.catalogue import Catalogue
+from indexes.kinds import COARSE
 from indexes.lexical import LexicalIndex
 from indexes.moments import FEW
+from indexes.settings import IndexSettings
 from rag.errors import EmbedderMismatch, IndexDamaged, InvalidQuery, UnknownCollection
 from rag.protocols import PutChunks, PutDocument, RemoveDocument, Space
 from rag.testing import HashEmbedder
@@ -28,9 +30,12 @@ WORDS = [
 ]
 
 
-@pytest.fixture(params=["faiss", "exact"])
+KINDS = sorted(COARSE)
+
+
+@pytest.fixture(params=KINDS)
 def catalogue(request, tmp_path: Path):
-    with Catalogue.open(tmp_path / "data", create=True, kind=request.param) as opened:
+    with Catalogue.open(tmp_path / "data", create=True, index=IndexSettings(kind=request.param)) as opened:
         yield opened
 
 
@@ -110,8 +115,8 @@ def test_nearest_is_exact_before_and_after_publishing_and_in_between(catalogue):
 
 def test_kinds_of_index_give_the_same_hits(tmp_path):
     answers = []
-    for kind in ("faiss", "exact"):
-        with Catalogue.open(tmp_path / kind, create=True, kind=kind) as catalogue:
+    for kind in KINDS:
+        with Catalogue.open(tmp_path / kind, create=True, index=IndexSettings(kind=kind)) as catalogue:
             with catalogue.writer("c", SPACE) as writer:
                 put(writer, *some_documents(80, seed=3))
                 writer.publish()

@@ -11,9 +11,10 @@ import pytest
 
 from indexes import doctor, generation
 from indexes.catalogue import Catalogue
-from indexes.exact import ExactIndex
-from indexes.faiss import FaissIndex
+from indexes.kinds import COARSE
 from indexes.manifest import MANIFEST_FILE, verify
+from indexes.matrix import Matrix
+from indexes.settings import IndexSettings
 from rag.errors import IndexDamaged, InvalidSetting, StorageError
 from rag.protocols import PutDocument, RemoveDocument, Space
 from rag.testing import HashEmbedder
@@ -25,9 +26,9 @@ NOTHING = {"hashes": [], "vectors": np.empty((0, 16), dtype=np.float32)}
 WORDS = ["agua", "té", "café", "leche", "sal", "pan", "red", "green", "blue", "train"]
 
 
-@pytest.fixture(params=["faiss", "exact"])
+@pytest.fixture(params=sorted(COARSE))
 def catalogue(request, tmp_path: Path):
-    with Catalogue.open(tmp_path / "data", create=True, kind=request.param) as opened:
+    with Catalogue.open(tmp_path / "data", create=True, index=IndexSettings(kind=request.param)) as opened:
         yield opened
 
 
@@ -61,7 +62,7 @@ def folders(catalogue: Catalogue) -> list[str]:
 
 def fresh(catalogue: Catalogue) -> Catalogue:
     """As another process would open it."""
-    return Catalogue.open(catalogue.store.folder, create=False, kind=catalogue.kind)
+    return Catalogue.open(catalogue.store.folder, create=False, index=catalogue.generations.settings)
 
 
 def published(catalogue: Catalogue, times: int = 1, size: int = 40) -> None:
@@ -76,7 +77,7 @@ def test_manifest_says_what_is_in_the_folder(catalogue):
     info = catalogue.collections()[0].generation
     folder = catalogue.store.indexes / info.folder
     about = json.loads((folder / MANIFEST_FILE).read_text("utf-8"))
-    assert about["kind"] == info.kind == catalogue.kind
+    assert about["kind"] == info.kind == catalogue.generations.settings.kind
     assert (about["count"], about["dim"], about["high_key"]) == (40, 16, info.high_key)
     assert about["fingerprint"] == EMBEDDER.info.fingerprint
     assert {name.split("/")[0] for name in about["files"]} == {"vectors", "lexical", "moments.npz"}
@@ -138,14 +139,14 @@ def test_rebuild_gives_the_same_answers(catalogue):
 def test_other_kind_is_built_when_it_is_asked_for(catalogue):
     published(catalogue)
     expected = answers(catalogue)
-    other = "exact" if catalogue.kind == "faiss" else "faiss"
-    with Catalogue.open(catalogue.store.folder, create=False, kind=other) as again:
+    other = "flat" if catalogue.generations.settings.kind == "sq8" else "sq8"
+    with Catalogue.open(catalogue.store.folder, create=False, index=IndexSettings(kind=other)) as again:
         with again.writer("c", SPACE) as writer:
             writer.publish()
         assert again.collections()[0].generation.kind == other
         assert answers(again) == expected
-    with pytest.raises(InvalidSetting, match="exact, faiss"):
-        Catalogue.open(catalogue.store.folder, create=False, kind="hnsw?")
+    with pytest.raises(InvalidSetting, match="flat, sq8"):
+        Catalogue.open(catalogue.store.folder, create=False, index=IndexSettings(kind="hnsw?"))
 
 
 # --- damage -------------------------------------------------------------------------------------
@@ -191,13 +192,13 @@ DAMAGES = [flip, truncate, unlink, empty, foreign]
 
 
 def two_generations(data: Path, kind: str) -> tuple[list, list[str]]:
-    with Catalogue.open(data, create=True, kind=kind) as catalogue:
+    with Catalogue.open(data, create=True, index=IndexSettings(kind=kind)) as catalogue:
         published(catalogue, times=2)
         return answers(catalogue), list(parts(catalogue.store.indexes / "c" / "000002"))
 
 
 def assert_survives(data: Path, kind: str, name: str, damage, expected: list) -> None:
-    with Catalogue.open(data, create=False, kind=kind) as catalogue:
+    with Catalogue.open(data, create=False, index=IndexSettings(kind=kind)) as catalogue:
         victim = parts(catalogue.store.indexes / "c" / "000002")[name]
         before = victim.read_bytes()
         damage(victim, catalogue)
@@ -216,13 +217,13 @@ def assert_survives(data: Path, kind: str, name: str, damage, expected: list) ->
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_index_is_noticed_answered_without_and_repaired(tmp_path, damage):
-    expected, _ = two_generations(tmp_path, "faiss")
-    assert_survives(tmp_path, "faiss", "vectors.faiss", damage, expected)
+    expected, _ = two_generations(tmp_path, "sq8")
+    assert_survives(tmp_path, "sq8", "vectors.faiss", damage, expected)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("kind", ["faiss", "exact"])
+@pytest.mark.parametrize("kind", sorted(COARSE))
 def test_damage_to_any_file_is_noticed_answered_without_and_repaired(tmp_path, kind, damage):
     data, whole = tmp_path / "data", tmp_path / "whole"
     expected, names = two_generations(data, kind)
@@ -272,13 +273,12 @@ def test_builder_that_loses_rows_publishes_nothing(catalogue, monkeypatch):
     """What does not find its own rows is never put in place of what does."""
     published(catalogue)
     expected = answers(catalogue)
-    kind = {"faiss": FaissIndex, "exact": ExactIndex}[catalogue.kind]
-    build = kind.build.__func__
+    write = Matrix.write
 
-    def forgetful(cls, folder, batches, *, count, dim):
-        build(cls, folder, ((keys, vectors[::-1]) for keys, vectors in batches), count=count, dim=dim)
+    def forgetful(folder, batches, *, count, dim):
+        write(folder, ((keys, vectors[::-1]) for keys, vectors in batches), count=count, dim=dim)
 
-    monkeypatch.setattr(kind, "build", classmethod(forgetful))
+    monkeypatch.setattr(Matrix, "write", forgetful)
     with catalogue.writer("c", SPACE) as writer:
         put(writer, "something new", first=70)
         with pytest.raises(IndexDamaged, match="does not find chunk"):

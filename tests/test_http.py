@@ -56,7 +56,7 @@ class Small:
         self.threads: list[int] = []
         self.before = lambda: None
         self._embedder = HashEmbedder(dim=256)
-        self._catalogue = Catalogue.open(folder, create=True, kind="exact")
+        self._catalogue = Catalogue.open(folder, create=True)
         self._retriever = Retriever(self._embedder)
 
     def trace(self, question, *, collection, k, where, mode) -> Trail:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from api.calibrate import calibration_of, forget_calibration, summary
@@ -37,11 +38,15 @@ from rag.retrieve.rewrite import Rewriter
 from rag.types import Chunk, Document, Hit
 
 if TYPE_CHECKING:
+    from indexes.archive import Manifest
+    from indexes.backup import Restored
     from indexes.collection import SqliteCollection
     from indexes.doctor import Report
     from ingest.job import IngestReport, Plan, Progress
 
 Tell = Callable[["Progress"], None]
+Stage = Callable[[str, int, int], None]
+"""Called with what is being done, and how much of how much of it is done."""
 
 
 def connect(settings: Settings) -> Services:
@@ -50,6 +55,10 @@ def connect(settings: Settings) -> Services:
 
 
 def _quiet(_: Progress) -> None:
+    pass
+
+
+def _no_stage(_: str, __: int, ___: int) -> None:
     pass
 
 
@@ -397,6 +406,24 @@ class Services:
 
         catalogue = self.catalogue()
         return doctor.repair(catalogue) if repair else doctor.check(catalogue)
+
+    def backup(self, file: Path, *, force: bool = False, on_progress: Stage = _no_stage) -> Manifest:
+        """Write everything that cannot be rebuilt into one file. Raises as :func:`indexes.backup.backup`."""
+        from indexes.backup import backup
+
+        return backup(self.catalogue().store, file, force=force, on_progress=on_progress)
+
+    def restore(
+        self, file: Path, *, force: bool = False, on_progress: Stage = _no_stage
+    ) -> tuple[Restored, Report]:
+        """Put a backup into the data folder, build its indexes. Raises as :func:`indexes.backup.restore`."""
+        from indexes import doctor
+        from indexes.backup import restore
+
+        self.close()
+        restored = restore(file, self.settings.data, force=force, wait=5.0, on_progress=on_progress)
+        on_progress("building the indexes", 0, 1)
+        return restored, doctor.repair(self.catalogue(), wait=5.0)
 
     def status(self) -> dict[str, Any]:
         """Where the data lies, what is in it, what answers."""

@@ -22,6 +22,7 @@ RagError
 │   ├── LockHeld               another process is writing: HTTP 409
 │   ├── SchemaTooNew           a newer promptwell wrote this catalogue
 │   ├── CatalogueDamaged       SQLite says that the file is not whole
+│   ├── BackupDamaged          a backup is not whole, or no backup
 │   └── IndexDamaged           a generation does not verify; searching goes on without it
 └── ModelError                 the LLM could not be reached or refused: HTTP 502
 
@@ -33,6 +34,7 @@ from __future__ import annotations
 from typing import Literal
 
 __all__ = [
+    "BackupDamaged",
     "CatalogueDamaged",
     "EmbedderError",
     "EmbedderMismatch",
@@ -159,6 +161,10 @@ class SchemaTooNew(StorageError):
 
 class CatalogueDamaged(StorageError):
     """SQLite reports that the catalogue is not whole."""
+
+
+class BackupDamaged(StorageError):
+    """A backup that is not as it was written, or a file that never was one. Nothing is restored."""
 
 
 class IndexDamaged(StorageError):

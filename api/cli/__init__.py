@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from api.cli import (
     ask,
+    backup,
     calibrate,
     collections,
     doctor,
@@ -64,6 +65,8 @@ app.command("ask")(ask.ask)
 app.command("calibrate")(calibrate.calibrate)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.add_typer(documents.app, name="documents")
 app.add_typer(collections.app, name="collections")
 app.add_typer(evaluate.app, name="eval")

@@ -234,12 +234,13 @@ def test_damaged_catalogue_is_not_taken_for_a_backup(data, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_read_only_places_are_told_and_a_backup_is_read_from_one(data, file, tmp_path):
     shelf = tmp_path / "shelf"
     shelf.mkdir()
     shutil.copy(file, shelf / "b.tar")
     shelf.chmod(0o500)
+    if os.access(shelf, os.W_OK):
+        pytest.skip("this user may write anywhere")
     with pytest.raises(StorageError, match="Permission denied"):
         saved(data, shelf / "c.tar")
     with pytest.raises(StorageError, match="Permission denied"):

@@ -20,9 +20,9 @@ from indexes.generation import (
     GenerationInfo,
     GenerationStore,
     changed,
+    discard,
     generations_of,
     live_chunks,
-    remove,
 )
 from indexes.kinds import checked
 from indexes.ledger import SqliteLedger
@@ -171,7 +171,7 @@ class Catalogue:
             self.store.on_point("remove:committed")
             self.generations.collect(db, name, unused_kept=UNUSED_KEPT if keep_vectors else 0)
             if (home := self.store.indexes / name).is_dir():
-                remove(home)
+                discard(home, self.generations.settings)
 
     # --- documents ---------------------------------------------------------------------------
 

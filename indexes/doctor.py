@@ -19,6 +19,7 @@ An ``error`` is damage to the truth, a ``warning`` to what can be rebuilt from i
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -33,10 +34,10 @@ import numpy as np
 from indexes import truth
 from indexes.catalogue import Catalogue
 from indexes.exact import similarities
-from indexes.generation import GenerationInfo, generations_of, open_generation, remove
+from indexes.generation import GenerationInfo, discard, generations_of, open_generation
 from indexes.store import transaction
 from indexes.truth import Finding, Part
-from rag.errors import CatalogueDamaged, IndexDamaged
+from rag.errors import CatalogueDamaged, IndexDamaged, StorageError
 from rag.filters import EVERYTHING
 
 SAMPLE = 1000
@@ -44,6 +45,7 @@ SAMPLE = 1000
 SHOWN = 20
 """Findings of one invariant in one collection that are told one by one."""
 REPAIR = "rag doctor --repair"
+SERVER = "chroma run --path FOLDER"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,14 @@ def repair(catalogue: Catalogue, *, wait: float = 0.0) -> Report:
         if problems := truth.integrity(db):
             raise CatalogueDamaged(f"{store.database}: {problems[0]}; {truth.damaged('').mend}")
         collections = db.execute("SELECT name, space_id FROM collections ORDER BY name").fetchall()
-        for path in _strays(catalogue, db):
-            remove(path)
-            done.append(f"removed {path}")
+        strays = _strays(catalogue, db)
+        done += [f"removed {path}" for path in strays if discard(path, generations.settings)]
         for name, space_id in collections:
             for info in generations_of(db, space_id):
-                if found := _generation_problem(catalogue, db, info):
+                found = None
+                with contextlib.suppress(StorageError):  # a server that is down may hold it as it was
+                    found = _generation_problem(catalogue, db, info)
+                if found:
                     with transaction(db):
                         db.execute("DELETE FROM generations WHERE id = ?", (info.id,))
                     done.append(f"dropped generation {info.folder}: {found[1]}")
@@ -128,7 +132,13 @@ def _generations(catalogue: Catalogue, part: Part, checked: Counter[str]) -> Ite
     for info in generations_of(part.db, part.space):
         checked["generations"] += 1
         checked["agreement"] += 1
-        if found := _generation_problem(catalogue, part.db, info):
+        try:
+            found = _generation_problem(catalogue, part.db, info)
+        except StorageError as error:
+            message = f"generation {info.folder}: {error}; until then every chunk is looked at"
+            yield Finding("generations", "warning", part.name, message, SERVER)
+            continue
+        if found:
             invariant, problem = found
             message = f"generation {info.folder}: {problem}; its loss costs speed, no answer"
             yield Finding(invariant, "warning", part.name, message, REPAIR)
@@ -176,9 +186,11 @@ def _lives(catalogue: Catalogue, key: int) -> bool:
 def _generation_problem(
     catalogue: Catalogue, db: sqlite3.Connection, info: GenerationInfo
 ) -> tuple[str, str] | None:
-    """The invariant that a generation breaks, and how; read from the disk anew."""
+    """The invariant that a generation breaks, and how; read from the disk anew. Raises StorageError where
+    a server that keeps a part of it cannot be reached."""
     try:
         found = open_generation(catalogue.store.indexes / info.folder, info, catalogue.generations.settings)
+        found.vectors.check()
     except IndexDamaged as error:
         return "generations", str(error)
     sql = "SELECT key FROM chunks WHERE space_id = ? AND key <= ?"

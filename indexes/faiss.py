@@ -21,7 +21,7 @@ import numpy as np
 from indexes.exact import margin
 from indexes.matrix import Matrix, Places
 from indexes.settings import IndexSettings
-from indexes.vector import Mask
+from indexes.vector import Coarse, Mask
 from rag.types import Vectors
 
 INDEX_FILE = "vectors.faiss"
@@ -43,7 +43,7 @@ WALKED = 128
 """Rows that the graph keeps in view while it is built (efConstruction), and at least while it is searched."""
 
 
-class Flat:
+class Flat(Coarse):
     """:class:`indexes.vector.Coarse` that looks at every row in float32; exact, and no work of FAISS."""
 
     kind: ClassVar[str] = "flat"
@@ -61,10 +61,6 @@ class Flat:
         """See :class:`indexes.vector.Coarse`."""
         return cls(matrix.mapped())
 
-    @classmethod
-    def drop(cls, folder: Path, *, settings: IndexSettings) -> None:
-        """See :class:`indexes.vector.Coarse`."""
-
     def propose(self, vector: Vectors, *, n: int, mask: Mask | None) -> tuple[Places, float | None]:
         """See :class:`indexes.vector.Coarse`."""
         products = self._rows @ vector
@@ -77,7 +73,7 @@ class Flat:
         return places, float(products[places].min()) + 2 * margin(len(vector))
 
 
-class Sq8:
+class Sq8(Coarse):
     """:class:`indexes.vector.Coarse` over ``IndexScalarQuantizer``; exact.
 
     A scan of all rows costs what reading them from memory costs; the bytes are a quarter of the rows.
@@ -124,10 +120,6 @@ class Sq8:
         with np.load(folder / STEPS_FILE, allow_pickle=False) as about:
             return cls(codes, steps=about["steps"], loss=float(about["loss"]))
 
-    @classmethod
-    def drop(cls, folder: Path, *, settings: IndexSettings) -> None:
-        """See :class:`indexes.vector.Coarse`."""
-
     def propose(self, vector: Vectors, *, n: int, mask: Mask | None) -> tuple[Places, float | None]:
         """See :class:`indexes.vector.Coarse`."""
         import faiss
@@ -148,7 +140,7 @@ class Sq8:
         return found, -np.inf if fetch == eligible else float(coarse[0, -1] * step + bound)
 
 
-class RaBitQ:
+class RaBitQ(Coarse):
     """:class:`indexes.vector.Coarse` over ``IndexIVFRaBitQFastScan``: one bit a number, in lists.
 
     The rows lie in lists around the square root of their number of centres (k-means); a search looks into the
@@ -189,10 +181,6 @@ class RaBitQ:
 
         return cls(faiss.read_index(str(folder / INDEX_FILE)), effort=settings.effort)
 
-    @classmethod
-    def drop(cls, folder: Path, *, settings: IndexSettings) -> None:
-        """See :class:`indexes.vector.Coarse`."""
-
     def propose(self, vector: Vectors, *, n: int, mask: Mask | None) -> tuple[Places, float | None]:
         """See :class:`indexes.vector.Coarse`."""
         import faiss
@@ -213,7 +201,7 @@ class RaBitQ:
         return found[found >= 0], None
 
 
-class Hnsw:
+class Hnsw(Coarse):
     """:class:`indexes.vector.Coarse` over ``IndexHNSWSQ``: a graph of neighbours, one byte a number.
 
     (Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical
@@ -248,10 +236,6 @@ class Hnsw:
         import faiss
 
         return cls(faiss.read_index(str(folder / INDEX_FILE)), effort=settings.effort)
-
-    @classmethod
-    def drop(cls, folder: Path, *, settings: IndexSettings) -> None:
-        """See :class:`indexes.vector.Coarse`."""
 
     def propose(self, vector: Vectors, *, n: int, mask: Mask | None) -> tuple[Places, float | None]:
         """See :class:`indexes.vector.Coarse`."""

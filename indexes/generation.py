@@ -7,10 +7,10 @@ higher key. So losing one costs speed, and never an answer.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ import numpy as np
 from indexes.exact import similarities
 from indexes.kinds import COARSE, choose
 from indexes.lexical import LexicalIndex, LexicalRow
-from indexes.manifest import MANIFEST_FILE, sync, sync_folder, unchanged, verify, write_manifest
+from indexes.manifest import sync, sync_folder, unchanged, verify, write_manifest
 from indexes.moments import Moments
 from indexes.rows import SPACE, space_of
 from indexes.settings import IndexSettings
@@ -34,6 +34,10 @@ from rag.types import Keys, Vectors
 
 Sample: TypeAlias = list[tuple[int, Vectors]]
 
+VECTORS = "vectors"
+"""The folder of a generation's vector index in it."""
+ASIDE = ".aside-"
+"""How the name of a folder begins whose removal must be tried again."""
 BATCH = 4096
 KEPT = 2
 """Generations kept of a space: the newest, and the one before it to fall back on."""
@@ -143,7 +147,7 @@ class GenerationStore:
         when the system refuses; IndexDamaged when what was built does not verify.
         """
         for stray in self.strays(db, name):
-            self._remove(stray)
+            discard(stray, self.settings)
         count = live_chunks(db, space_id)
         kind, _ = choose(self.settings, count=count, dim=space(db, space_id).embedder.dim)
         if not count or not (force or self.due(db, space_id, kind=kind)):
@@ -170,7 +174,7 @@ class GenerationStore:
             sync(building)
             self.store.on_point("publish:verified")
         except BaseException as error:
-            self._remove(building)
+            discard(building, self.settings)
             if isinstance(error, OSError):
                 raise StorageError(f"cannot build the indexes of {name!r} in {home}: {error}") from error
             raise
@@ -210,7 +214,7 @@ class GenerationStore:
         self.store.on_point("withdraw:recorded")
         folder = self.store.indexes / info.folder
         if folder.exists():
-            self._remove(folder)
+            discard(folder, self.settings)
 
     def collect(self, db: sqlite3.Connection, name: str, *, unused_kept: int = UNUSED_KEPT) -> None:
         """Drop what nothing needs: generations past the kept ones, unrecorded folders, and unused vectors
@@ -227,7 +231,7 @@ class GenerationStore:
                 (unused_kept,),
             )
         for stray in self.strays(db, name):
-            self._remove(stray)
+            discard(stray, self.settings)
 
     def strays(self, db: sqlite3.Connection, name: str) -> list[Path]:
         """What lies among a collection's indexes without being recorded: left by a crash, or foreign."""
@@ -256,17 +260,12 @@ class GenerationStore:
                 moments = moments.with_rows(vectors, languages)
                 yield keys, vectors
 
-        home = folder / "vectors"
+        home = folder / VECTORS
         home.mkdir()
         VectorIndex.build(home, sampled(), count=count, dim=dim, coarse=COARSE[kind], settings=self.settings)
         moments.save(folder)
         LexicalIndex.build(folder / "lexical", lexical_rows(db, space_id, after=0))
         return sample, count
-
-    def _remove(self, path: Path) -> None:
-        """Remove a generation's folder, and what its kind keeps elsewhere; or whatever lies there."""
-        drop(path, self.settings)
-        remove(path)
 
 
 def space(db: sqlite3.Connection, space_id: int) -> Space:
@@ -293,7 +292,7 @@ def open_generation(folder: Path, info: GenerationInfo, settings: IndexSettings)
         raise IndexDamaged(f"{folder} is of kind {info.kind!r}, which this promptwell does not have")
     verify(folder, sha256=info.manifest_sha256)
     try:
-        vectors = VectorIndex.open(folder / "vectors", coarse=COARSE[info.kind], settings=settings)
+        vectors = VectorIndex.open(folder / VECTORS, coarse=COARSE[info.kind], settings=settings)
         found = Generation(info, vectors, LexicalIndex.open(folder / "lexical"), Moments.load(folder))
     except RagError:
         raise
@@ -324,22 +323,25 @@ def vector_batches(
         yield np.array(keys, dtype=np.int64), matrix, list(languages)
 
 
-def remove(path: Path) -> None:
-    """Remove a file or a folder with what is in it."""
+def discard(path: Path, settings: IndexSettings) -> bool:
+    """Remove a generation, or whatever lies among the indexes, and what its kind keeps elsewhere.
+
+    Where that cannot be reached now, ``path`` is set aside as a stray: its removal is tried again with the
+    next that is published, or by a repair. Returns whether all is gone.
+    """
+    try:
+        for folder in () if path.is_symlink() else path.rglob(VECTORS):
+            for coarse in COARSE.values():
+                coarse.drop(folder, settings=settings)
+    except StorageError:
+        if not path.name.startswith(ASIDE):
+            path.rename(path.with_name(f"{ASIDE}{uuid.uuid4().hex}"))
+        return False
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink()
-
-
-def drop(folder: Path, settings: IndexSettings) -> None:
-    """Let the kind of a generation that is about to be removed forget what it keeps outside the folder."""
-    try:
-        kind = json.loads((folder / MANIFEST_FILE).read_text("utf-8"))["kind"]
-    except (OSError, ValueError, KeyError):  # no generation, or one that never became whole
-        return
-    if kind in COARSE:
-        COARSE[kind].drop(folder / "vectors", settings=settings)
+    return True
 
 
 def _recall(generation: Generation, sample: Sample) -> float:

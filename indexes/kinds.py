@@ -5,6 +5,8 @@
 ``sq8``            exact  every row by one byte a number, then those that could rank as they are
 ``hnsw``           close  a graph of neighbours over one byte a number: slow to build, large in memory
 ``rabitq``         close  one bit a number in lists around centres, the rows on disk: small and fast
+``chroma``         close  a graph of neighbours that Chroma keeps in the generation's folder
+``chroma-server``  close  the same as a collection of a Chroma server
 =================  =====  ==============================================================================
 
 All give the same score to the same row. A close one may miss a row that would rank: its recall is
@@ -13,12 +15,16 @@ measured when it is built, and by ``rag index audit``.
 
 from __future__ import annotations
 
+from indexes.chroma import Chroma
+from indexes.chroma_server import ChromaServer
 from indexes.faiss import Flat, Hnsw, RaBitQ, Sq8
 from indexes.settings import IndexSettings
 from indexes.vector import Coarse
 from rag.errors import InvalidSetting
 
-COARSE: dict[str, type[Coarse]] = {each.kind: each for each in (Flat, Sq8, Hnsw, RaBitQ)}
+COARSE: dict[str, type[Coarse]] = {
+    each.kind: each for each in (Flat, Sq8, Hnsw, RaBitQ, Chroma, ChromaServer)
+}
 
 SCANNED_A_MS = 10_000_000
 """Numbers that ``sq8`` scans in a millisecond of one core (``python -m bench.vectors``)."""
@@ -43,6 +49,8 @@ def choose(settings: IndexSettings, *, count: int, dim: int) -> tuple[str, str]:
     >>> choose(IndexSettings(), count=1_000_000, dim=384)[0]
     'rabitq'
     """
+    if settings.kind in (Chroma.kind, ChromaServer.kind):
+        return settings.kind, '[index] backend = "chroma" asks for it'
     if settings.kind != "auto":
         return settings.kind, f'[index] kind = "{settings.kind}" asks for it'
     takes = count * dim / SCANNED_A_MS

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-Backend = Literal["auto", "faiss", "chroma"]
-Kind = Literal["auto", "flat", "sq8", "hnsw", "rabitq"]
+Kind = Literal["auto", "flat", "sq8", "hnsw", "rabitq", "chroma", "chroma-server"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChromaSettings:
+    """The Chroma server that the kind ``chroma-server`` keeps its collections on.
+
+    ``timeout_s`` is how long a search waits for it before it looks at every row instead. The server of
+    ``chroma run`` asks for no ``token``; what stands before one may, and Chroma Cloud does.
+    """
+
+    url: str = ""
+    tenant: str = "default_tenant"
+    database: str = "default_database"
+    timeout_s: float = 5.0
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +32,10 @@ class IndexSettings:
     rows as 1.
     """
 
-    backend: Backend = "auto"
     kind: Kind = "auto"
     latency_ms: float = 5.0
     effort: float = 1.0
+    chroma: ChromaSettings = ChromaSettings()
 
 
 DEFAULTS = IndexSettings()

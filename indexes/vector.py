@@ -31,6 +31,10 @@ FEW_CLOSE = 20_000
 there none is much faster. Of a million chunks that is a filter that passes one in fifty."""
 
 
+class CannotPropose(Exception):
+    """What proposes rows cannot, now or for this filter: every row is looked at instead."""
+
+
 class Coarse(Protocol):
     """What proposes rows. Built once beside a matrix, then only read; safe in any thread."""
 
@@ -48,11 +52,19 @@ class Coarse(Protocol):
 
     @classmethod
     def drop(cls, folder: Path, *, settings: IndexSettings) -> None:
-        """Forget what lies outside the folder, if anything does. The folder itself is removed by others."""
+        """Forget what lies outside the folder, if anything does. The folder itself is removed by others.
+
+        Raises StorageError where that cannot be reached: the folder must stay, and be dropped again.
+        """
+
+    def check(self) -> None:
+        """Raise IndexDamaged unless what lies outside the folder, if anything does, is as it was built;
+        StorageError where that cannot be told now. Searching goes on without it either way."""
 
     def propose(self, vector: Vectors, *, n: int, mask: Mask | None) -> tuple[Places, float | None]:
         """About ``n`` rows or more that are likely the best, each once, in any order; none that the mask
         leaves out. With them the most that any other row could score; None where that is not known.
+        Raises CannotPropose, IndexDamaged.
 
         An exact kind proposes all rows when ``n`` is their number, and says -inf then.
         """
@@ -127,12 +139,19 @@ class VectorIndex:
             return self._scored(vector, np.arange(eligible), k=k)
         n = k
         while n < eligible or self.exact:
-            places, bound = self._coarse.propose(vector, n=min(n, eligible), mask=mask)
+            try:
+                places, bound = self._coarse.propose(vector, n=min(n, eligible), mask=mask)
+            except CannotPropose:
+                break
             keys, scores = self._scored(vector, np.sort(places), k=k)
             if (len(keys) == k) if bound is None else (len(keys) == eligible or bound < scores[-1]):
                 return keys, scores
             n *= 2
         return self._scanned(vector[np.newaxis], k=k, mask=mask)[0]
+
+    def check(self) -> None:
+        """See :meth:`Coarse.check`."""
+        self._coarse.check()
 
     def scan(self, vectors: Vectors, *, k: int) -> list[tuple[Keys, npt.NDArray[np.float32]]]:
         """What :meth:`search` would find for each vector (shape (n, dim)) if it looked at every row."""

@@ -16,7 +16,7 @@ from indexes.kinds import COARSE
 from indexes.settings import IndexSettings
 from indexes.vector import VectorIndex
 
-KINDS = sorted(COARSE)
+KINDS = sorted({*COARSE} - {"chroma-server"})  # which needs a server: tests/test_chroma.py
 EXACT = [kind for kind in KINDS if COARSE[kind].exact]
 
 

@@ -15,19 +15,24 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 
-from indexes import chroma_server, vector
+from indexes import chroma_server, doctor, vector
+from indexes.catalogue import Catalogue
 from indexes.chroma import DATABASE, HOME, PRIVATE, Chroma
 from indexes.chroma_server import FILE, ChromaServer, Place, Server
 from indexes.faiss import Flat
 from indexes.settings import ChromaSettings, IndexSettings
 from indexes.vector import CannotPropose, VectorIndex
 from rag.errors import IndexDamaged, StorageError
+from rag.protocols import PutDocument, Space
+from rag.testing import HashEmbedder
+from rag.types import Chunk, Document, text_hash
 
 PLAIN = IndexSettings()
 COUNT, DIM = 3_000, 24
@@ -381,6 +386,131 @@ def test_wiped_server_is_told_from_one_that_is_down(tmp_path, rows):
         ChromaServer.drop(folder, settings=running.settings)
     finally:
         running.kill()
+
+
+# --- the generations of a data folder on a server ----------------------------------------------
+
+EMBEDDER = HashEmbedder(dim=512)
+SPACE = Space("whole", EMBEDDER.info)
+
+
+def catalogue_of(folder: Path, settings: IndexSettings) -> Catalogue:
+    return Catalogue.open(folder, create=True, index=replace(settings, kind="chroma-server"))
+
+
+def put(catalogue: Catalogue, number: int, *, size: int = 12) -> None:
+    """Put some documents and publish."""
+    texts = [f"text{number}x{place} word{number}y{place}" for place in range(size)]
+    documents = [Document(f"d{number}x{place}", text) for place, text in enumerate(texts)]
+    changes = [PutDocument(d.id, d, [Chunk(d.id, d.text, 0, len(d.text))]) for d in documents]
+    with catalogue.writer("c", SPACE) as writer:
+        vectors = EMBEDDER.embed(texts, input_type="document")
+        writer.commit(changes, hashes=[text_hash(text) for text in texts], vectors=vectors)
+        writer.publish()
+
+
+def assert_found(catalogue: Catalogue, number: int) -> None:
+    text = f"text{number}x3 word{number}y3"
+    (vector,) = EMBEDDER.embed([text], input_type="query")
+    assert catalogue.collection("c").nearest(vector, k=1, where={})[0].chunk.text == text
+
+
+@pytest.fixture
+def every_row_asked_for(monkeypatch) -> None:
+    """Small collections are searched through the index, too."""
+    monkeypatch.setattr(vector, "FEW_EXACT", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("every_row_asked_for")
+def test_twenty_swaps_leave_two_collections_on_the_server(tmp_path, server, caplog):
+    before = server.names()
+    files = 0
+    with catalogue_of(tmp_path / "data", server.settings) as catalogue:
+        for number in range(20):
+            put(catalogue, number)
+            assert_found(catalogue, number)
+            assert len(server.names() - before) == min(number + 1, 2)
+            if number == 4:
+                files = len(os.listdir("/proc/self/fd"))
+        assert len(os.listdir("/proc/self/fd")) <= files + 2
+        assert doctor.check(catalogue).ok
+        assert caplog.text == ""
+        catalogue.remove_collection("c")
+    assert server.names() == before
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("every_row_asked_for")
+def test_server_that_is_down_refuses_a_generation_and_nothing_else(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(chroma_server, "AGAIN_S", 0.0)
+    before = server.names()
+    with catalogue_of(tmp_path / "data", server.settings) as catalogue:
+        for number in range(3):
+            put(catalogue, number)
+        server.kill()
+        try:
+            report = doctor.check(catalogue)
+            assert {finding.mend for finding in report.findings} == {"chroma run --path FOLDER"}
+            assert doctor.repair(catalogue).repairs == ()
+            with pytest.raises(StorageError, match="chroma run"):
+                put(catalogue, 3)
+            for number in range(4):
+                assert_found(catalogue, number)
+            catalogue.remove_collection("c")
+            assert len(doctor.check(catalogue).findings) == 1
+        finally:
+            server.start()
+        assert len(server.names() - before) == 2
+        assert doctor.repair(catalogue).ok
+        assert server.names() == before
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("every_row_asked_for")
+def test_lost_collection_is_built_anew_by_a_repair(tmp_path, server):
+    before = server.names()
+    with catalogue_of(tmp_path / "data", server.settings) as catalogue:
+        put(catalogue, 0)
+        put(catalogue, 1)
+        home = catalogue.store.indexes / catalogue.collections()[0].generation.folder
+        ChromaServer.drop(home / "vectors", settings=server.settings)
+        assert_found(catalogue, 0)
+        (finding,) = doctor.check(catalogue).findings
+        assert (finding.invariant, finding.severity) == ("generations", "warning")
+        assert "does not exist" in finding.message
+        report = doctor.repair(catalogue)
+        assert report.ok
+        assert len(report.repairs) == 2
+        assert len(server.names() - before) == 2
+
+
+@pytest.mark.slow
+def test_collection_of_a_build_that_was_killed_goes_with_the_next(tmp_path, server):
+    before = server.names()
+    with catalogue_of(tmp_path / "data", server.settings) as catalogue:
+        put(catalogue, 0)
+        half = catalogue.store.indexes / "c" / ".building-000002"
+        built(ChromaServer, half / "vectors", np.eye(DIM, dtype=np.float32), server.settings)
+        assert len(server.names() - before) == 2
+        put(catalogue, 1)
+        assert len(server.names() - before) == 2
+        assert not half.exists()
+        assert catalogue.collections()[0].generation.id == 2
+
+
+@pytest.mark.slow
+def test_other_kind_leaves_nothing_on_the_server(tmp_path, server):
+    before = server.names()
+    with catalogue_of(tmp_path / "data", server.settings) as catalogue:
+        put(catalogue, 0)
+    with Catalogue.open(tmp_path / "data", create=False, index=server.settings) as catalogue:
+        put(catalogue, 1)
+        put(catalogue, 2)
+    assert server.names() == before
+
+
+# --- without a server ------------------------------------------------------------------------
 
 
 def test_building_without_a_server_says_how_to_start_one_and_begins_nothing(tmp_path, rows):

@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from indexes.settings import DEFAULTS as INDEX
-from indexes.settings import IndexSettings, Kind
+from indexes.settings import ChromaSettings, IndexSettings, Kind
 from ingest.fetch import FetchSettings
 from ingest.parse.options import DEFAULTS as PARSE
 from ingest.parse.options import ParseOptions
 from ingest.sources import SourceSettings
 from rag.answer import DEFAULT_BUDGET
 from rag.embed import BUNDLED, DEFAULT_MODEL
+from rag.errors import InvalidSetting
 from rag.retrieve import MAX_K, Mode, RetrievalSettings
 
 RETRIEVAL = RetrievalSettings()
@@ -134,13 +135,34 @@ class IngestSection(Section):
         )
 
 
+class ChromaSection(Section):
+    """The Chroma server that backend = "chroma" uses; its token comes from RAG_CHROMA_TOKEN alone."""
+
+    url: str = Field(
+        default=INDEX.chroma.url,
+        description="Address of the server (chroma run), such as http://localhost:8000; empty: Chroma inside"
+        " the data folder, without a server.",
+    )
+    tenant: str = Field(default=INDEX.chroma.tenant, min_length=1, description="Its tenant; made if missing.")
+    database: str = Field(
+        default=INDEX.chroma.database, min_length=1, description="The tenant's database; made if missing."
+    )
+    timeout_s: Seconds = Field(
+        default=INDEX.chroma.timeout_s,
+        description="Seconds that a search waits for it before every chunk is looked at without it.",
+    )
+
+
 class IndexSection(Section):
     """The vector index that is derived from the catalogue; it can be rebuilt at any time."""
 
-    kind: Kind = Field(
-        default=INDEX.kind,
-        description="flat, sq8: exact; hnsw, rabitq: close, fast when large; auto: sq8 while that is fast"
-        " enough for latency_ms, then rabitq.",
+    backend: Literal["auto", "faiss", "chroma"] = Field(
+        default="auto", description="What builds it: faiss, or chroma; auto is faiss."
+    )
+    kind: Literal["auto", "flat", "sq8", "hnsw", "rabitq"] = Field(
+        default="auto",
+        description="Of faiss. flat, sq8: exact; hnsw, rabitq: close, fast when large; auto: sq8 while that"
+        " is fast enough for latency_ms, then rabitq.",
     )
     latency_ms: Annotated[float, Field(gt=0)] = Field(
         default=INDEX.latency_ms,
@@ -151,10 +173,19 @@ class IndexSection(Section):
         description="How hard a close kind looks: 2 looks at twice as many chunks as 1. rag index audit"
         " measures what it gives.",
     )
+    chroma: ChromaSection = ChromaSection()
 
-    def index_settings(self) -> IndexSettings:
-        """The same as the catalogue takes it."""
-        return IndexSettings(**self.model_dump())
+    def index_settings(self, *, token: str = "") -> IndexSettings:
+        """The same as the catalogue takes it. Raises InvalidSetting for a kind that is not the backend's."""
+        kind: Kind = self.kind
+        if self.backend == "chroma":
+            if kind != "auto":
+                raise InvalidSetting(
+                    f'[index] kind = "{kind}" is one of faiss, and backend = "chroma": leave one of them out'
+                )
+            kind = "chroma-server" if self.chroma.url else "chroma"
+        chroma = ChromaSettings(**self.chroma.model_dump(), token=token)
+        return IndexSettings(kind=kind, latency_ms=self.latency_ms, effort=self.effort, chroma=chroma)
 
 
 class RetrievalSection(Section):
@@ -295,3 +326,4 @@ class Settings(Section):
     llm: LlmSection = LlmSection()
     server: ServerSection = ServerSection()
     llm_api_key: SecretStr | None = Field(default=None, description="From RAG_LLM_API_KEY alone.")
+    chroma_token: SecretStr | None = Field(default=None, description="From RAG_CHROMA_TOKEN alone.")

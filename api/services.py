@@ -100,7 +100,8 @@ class Services:
         with self._lock:
             found = self._open.get("catalogue")
             if found is None:
-                index = self.settings.index.index_settings()
+                token = self.settings.chroma_token
+                index = self.settings.index.index_settings(token=token.get_secret_value() if token else "")
                 found = Catalogue.open(self.settings.data, create=create, index=index)
                 self._open["catalogue"] = found
             return found
@@ -125,7 +126,9 @@ class Services:
             tokenizer_name=embedder.info.name,
         )
 
-    def _space(self, embedder: SentenceTransformerEmbedder) -> Space:
+    def space(self) -> Space:
+        """How the settings have documents cut and embedded."""
+        embedder = self.embedder()
         return Space(self.chunker(embedder).fingerprint, embedder.info)
 
     @cached_property
@@ -295,9 +298,9 @@ class Services:
         name = prompt or self.settings.prompts.default
         return pipeline.render(found, question, prompt=name, k=k, where=where, variables=variables)
 
-    def answering_embedder(self) -> SentenceTransformerEmbedder:
-        """The embedder whose vectors the collection in use holds. Raises UnknownCollection."""
-        return self._embedders.answering(self.catalogue(), self.settings.collection)
+    def answering_embedder(self, name: str | None = None) -> SentenceTransformerEmbedder:
+        """The embedder whose vectors a collection holds (None: that in use). Raises UnknownCollection."""
+        return self._embedders.answering(self.catalogue(), name or self.settings.collection)
 
     def _searching(
         self, name: str | None, *, mode: str | None = None, reranker: str | None = None
@@ -391,7 +394,7 @@ class Services:
             removed += catalogue.remove_documents(collection, ids, wait=5.0)
         if under is not None:
             # A collection of failures alone was never cut; the writer wants a space all the same.
-            space = catalogue.ledger(collection).space or self._space(self.embedder())
+            space = catalogue.ledger(collection).space or self.space()
             removed += remove_under(catalogue, collection, under, space=space)
         return removed
 

@@ -31,10 +31,17 @@ __all__ = ["Settings", "default_toml", "keys", "load", "quiet_environment"]
 FILE = "rag.toml"
 PREFIX = "RAG_"
 CONFIG = "RAG_CONFIG"
-SECRET = "llm_api_key"  # noqa: S105 - the name of the setting
+SECRETS = MappingProxyType(
+    {
+        "llm_api_key": ("llm.api_key", "RAG_LLM_API_KEY"),
+        "chroma_token": ("index.chroma.token", "RAG_CHROMA_TOKEN"),
+    }
+)
+"""The settings that stand in no file: where one would look for each, and the variable that it comes from."""
 PATHS = ("data", "prompts.dir")
 SHORT_NAMES = MappingProxyType(
-    {"RAG_DATA": "data", "RAG_COLLECTION": "collection", "RAG_LLM": "llm.model", "RAG_LLM_API_KEY": SECRET}
+    {"RAG_DATA": "data", "RAG_COLLECTION": "collection", "RAG_LLM": "llm.model"}
+    | {variable: secret for secret, (_, variable) in SECRETS.items()}
 )
 QUIET = MappingProxyType(
     {
@@ -56,10 +63,10 @@ def load(
     """The settings in force.
 
     rag.toml is looked for in ``start`` and its parents; ``config``, or RAG_CONFIG, names one instead.
-    ``env`` may hold RAG_DATA, RAG_COLLECTION, RAG_LLM, RAG_LLM_API_KEY and RAG_<SECTION>__<NAME>, in
-    which a list is written with commas. ``overrides`` are options by key: ``{"retrieval.k": 3}``.
-    A relative path is relative to the file that it stands in, else to ``start``; the data folder of
-    the defaults lies beside rag.toml. Raises InvalidSetting.
+    ``env`` may hold RAG_DATA, RAG_COLLECTION, RAG_LLM, RAG_LLM_API_KEY, RAG_CHROMA_TOKEN and
+    RAG_<SECTION>__<NAME>, in which a list is written with commas. ``overrides`` are options by key:
+    ``{"retrieval.k": 3}``. A relative path is relative to the file that it stands in, else to ``start``;
+    the data folder of the defaults lies beside rag.toml. Raises InvalidSetting.
     """
     start = start.absolute()
     file = _file(start, env, config)
@@ -71,8 +78,11 @@ def load(
         values[one.key] = one.base / value.expanduser() if one.key in PATHS else value
     tree: dict[str, Any] = {}
     for key, value in values.items():
-        section, _, name = key.rpartition(".")
-        (tree.setdefault(section, {}) if section else tree)[name] = value
+        *outer, name = key.split(".")
+        inner = tree
+        for section in outer:
+            inner = inner.setdefault(section, {})
+        inner[name] = value
     return Settings(**tree)
 
 
@@ -84,12 +94,12 @@ def quiet_environment() -> None:
 
 def keys() -> list[str]:
     """Every setting that may stand in rag.toml, as "section.name", in the order of the file."""
-    found = []
-    for name, field in Settings.model_fields.items():
-        if name != SECRET:
-            section = _section(field)
-            found += [f"{name}.{inner}" for inner in section.model_fields] if section else [name]
-    return sorted(found, key=lambda key: "." in key)
+    return [
+        f"{outer}.{name}".lstrip(".")
+        for outer, section in _sections().items()
+        for name, field in section.model_fields.items()
+        if not _section(field) and name not in SECRETS
+    ]
 
 
 def default_toml(*, model: str = DEFAULT_MODEL) -> str:
@@ -105,8 +115,7 @@ def default_toml(*, model: str = DEFAULT_MODEL) -> str:
         outer, _, name = key.rpartition(".")
         if outer != section:
             section = outer
-            about = _section(Settings.model_fields[outer])
-            lines += ["", "", f"[{outer}]", *_comment((about.__doc__ if about else "") or "")]
+            lines += ["", "", f"[{outer}]", *_comment(_sections()[outer].__doc__ or "")]
         field = _field(key)
         value = model if key == "embedder.model" else field.default
         lines += ["", *_comment(field.description or ""), f"{name} = {_toml(value)}"]
@@ -154,16 +163,18 @@ def _from_file(path: Path) -> Iterator[_Given]:
         raise InvalidSetting(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSetting(f"{path} is not TOML: {error}") from error
+    yield from _in_section(tree, "", path, text)
+
+
+def _in_section(tree: Mapping[str, Any], outer: str, path: Path, text: str) -> Iterator[_Given]:
     for name, value in tree.items():
-        field = Settings.model_fields.get(name)
-        inside = value if isinstance(value, dict) and (field is None or _section(field)) else None
-        if inside is None:
-            yield _Given(name, value, _line(path, text, "", name), path.parent)
-        elif field is None:
+        key = f"{outer}.{name}".lstrip(".")
+        if isinstance(value, dict) and key in _sections():
+            yield from _in_section(value, key, path, text)
+        elif isinstance(value, dict) and not outer and name not in Settings.model_fields:
             raise _unknown(name, _line(path, text, name, ""), is_section=True)
         else:
-            for inner, inner_value in inside.items():
-                yield _Given(f"{name}.{inner}", inner_value, _line(path, text, name, inner), path.parent)
+            yield _Given(key, value, _line(path, text, outer, name), path.parent)
 
 
 def _from_env(env: Mapping[str, str], base: Path) -> Iterator[_Given]:
@@ -173,7 +184,7 @@ def _from_env(env: Mapping[str, str], base: Path) -> Iterator[_Given]:
             if env[name]:
                 yield _Given(SHORT_NAMES[name], env[name], name, base, is_text=True)
         elif name.startswith(PREFIX) and "__" in name:
-            key = name.removeprefix(PREFIX).lower().replace("__", ".", 1)
+            key = name.removeprefix(PREFIX).lower().replace("__", ".")
             yield _Given(key, env[name], name, base, is_text=True)
         elif name.startswith(PREFIX) and name != CONFIG:
             near = get_close_matches(name, [*SHORT_NAMES, CONFIG], n=1, cutoff=0.8)
@@ -208,18 +219,32 @@ def _section(field: FieldInfo) -> type[Section] | None:
     return kind if isinstance(kind, type) and issubclass(kind, Section) else None
 
 
+def _sections() -> dict[str, type[Section]]:
+    """Every section by its name, one inside another as "outer.inner"; "" is what stands in none."""
+    found: dict[str, type[Section]] = {"": Settings}
+    waiting = [""]
+    while waiting:
+        outer = waiting.pop(0)
+        for name, field in found[outer].model_fields.items():
+            if section := _section(field):
+                key = f"{outer}.{name}".lstrip(".")
+                found[key] = section
+                waiting.append(key)
+    return found
+
+
 def _field(key: str) -> FieldInfo:
     outer, _, name = key.rpartition(".")
-    section = _section(Settings.model_fields[outer]) if outer else Settings
-    return (section or Settings).model_fields[name]
+    return _sections()[outer].model_fields[name]
 
 
 def _checked(given: _Given) -> Any:
-    if (given.key == SECRET and not given.is_text) or given.key == "llm.api_key":
-        raise InvalidSetting(
-            f"{given.place}: keys never stand in a file; set RAG_LLM_API_KEY in the environment"
-        )
-    if given.key not in keys() and given.key != SECRET:
+    for secret, (elsewhere, variable) in SECRETS.items():
+        if given.key == elsewhere or (given.key == secret and not given.is_text):
+            raise InvalidSetting(
+                f"{given.place}: keys never stand in a file; set {variable} in the environment"
+            )
+    if given.key not in keys() and given.key not in SECRETS:
         raise _unknown(given.key, given.place)
     field = _field(given.key)
     kind: Any = Annotated[field.annotation, field]  # with the field's bounds
@@ -235,14 +260,14 @@ def _checked(given: _Given) -> Any:
         return adapter.validate_json(json.dumps(given.value, default=str), strict=True)
     except ValidationError as error:
         why = error.errors(include_url=False, include_context=False, include_input=False)[0]["msg"]
-        shown = "" if given.key == SECRET else f" = {_toml(given.value)}"
+        shown = "" if given.key in SECRETS else f" = {_toml(given.value)}"
         message = f"{given.place}: {_name(given.key)}{shown} cannot be used: {why}. {field.description}"
         raise InvalidSetting(message) from error
 
 
 def _unknown(key: str, place: str, *, is_section: bool = False) -> InvalidSetting:
     outer, _, name = key.rpartition(".")
-    sections = [name for name, field in Settings.model_fields.items() if _section(field)]
+    sections = [name for name in _sections() if name]
     if is_section or (outer and outer not in sections):
         wrong = f"[{key if is_section else outer}]"
         near = get_close_matches(wrong.strip("[]"), sections, n=1)

@@ -28,6 +28,7 @@ import numpy as np
 
 from indexes.catalogue import Catalogue
 from indexes.question import ask
+from indexes.settings import IndexSettings
 from rag.protocols import PutDocument, Space
 from rag.retrieve import RetrievalSettings, Retriever
 from rag.testing import WordTokenizer

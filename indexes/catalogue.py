@@ -256,6 +256,11 @@ class Catalogue:
             raise UnknownCollection(f"no collection {name!r}; {there}")
         return int(row[0])
 
+    def space_id(self, db: sqlite3.Connection, name: str) -> int | None:
+        """The space of a collection that answers, None while it is empty. Raises UnknownCollection."""
+        row = db.execute("SELECT space_id FROM collections WHERE id = ?", (self._id(db, name),)).fetchone()
+        return None if row[0] is None else int(row[0])
+
     def _document_key(self, db: sqlite3.Connection, collection: str, document_id: str) -> int:
         row = db.execute(
             "SELECT key FROM documents WHERE collection_id = ? AND id = ?",

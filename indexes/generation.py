@@ -175,7 +175,8 @@ class GenerationStore:
             self.store.on_point("publish:verified")
         except BaseException as error:
             discard(building, self.settings)
-            if isinstance(error, OSError):
+            # Each library has its own way to say that the disk is full.
+            if isinstance(error, Exception) and not isinstance(error, RagError | sqlite3.Error):
                 raise StorageError(f"cannot build the indexes of {name!r} in {home}: {error}") from error
             raise
         building.rename(folder)
@@ -358,7 +359,7 @@ def _recall(generation: Generation, sample: Sample) -> float:
     shares = [np.isin(keys, near).mean() for (keys, _), (near, _) in zip(exact, found, strict=True)]
     if (recall := float(np.mean(shares))) < LEAST_RECALL:
         raise IndexDamaged(
-            f"{generation.info.folder} finds {recall:.0%} of its own rows' neighbours: choose another "
-            "[index] kind (sq8 finds all)"
+            f"{generation.info.folder} finds {recall:.0%} of its own rows' neighbours: raise [index] "
+            'effort, or set kind = "sq8", which finds all'
         )
     return recall

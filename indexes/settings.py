@@ -27,9 +27,9 @@ class ChromaSettings:
 class IndexSettings:
     """Which vector index a collection gets; the defaults suit any size.
 
-    ``kind`` is one of FAISS; ``auto`` takes the exact one while a search by it takes about ``latency_ms``
-    (milliseconds of one core) at most. ``effort`` is how hard a close kind looks: 2 looks at twice as many
-    rows as 1.
+    ``kind``: see :mod:`indexes.kinds`; ``auto`` takes an exact one while a search by it takes about
+    ``latency_ms`` (milliseconds of one core) at most. ``effort`` is how hard a close kind looks: 2 looks at
+    twice as many rows as 1.
     """
 
     kind: Kind = "auto"

@@ -26,9 +26,9 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 
 MASKS_KEPT = 4
 FEW_EXACT = 1_000
-FEW_CLOSE = 20_000
+FEW_CLOSE = 12_000
 """So many rows that a filter lets pass are all read and scored: no index finds them more surely, and up to
-there none is much faster. Of a million chunks that is a filter that passes one in fifty."""
+there none is much faster. Of a million chunks that is a filter that passes one in a hundred."""
 
 
 class CannotPropose(Exception):

@@ -47,9 +47,12 @@ def test_written_file_reads_back_as_the_defaults(tmp_path):
 
 def test_written_file_holds_every_setting_and_says_what_it_is():
     tree = tomllib.loads(default_toml())
-    flat = {f"{s}.{n}" for s, v in tree.items() if isinstance(v, dict) for n in v}
-    flat |= {name for name, value in tree.items() if not isinstance(value, dict)}
-    assert flat == set(keys())
+
+    def flat(tree: dict, outer: str = "") -> set[str]:
+        inner = [flat(v, f"{outer}{n}.") for n, v in tree.items() if isinstance(v, dict)]
+        return {outer + n for n, v in tree.items() if not isinstance(v, dict)}.union(*inner)
+
+    assert flat(tree) == set(keys())
     lines = default_toml().splitlines()
     for number, line in enumerate(lines):
         if " = " in line and not line.startswith("#"):
@@ -147,6 +150,10 @@ def test_environment_values_are_read_by_the_type_of_the_setting(tmp_path):
         ("[llm]\ntemperature = nan\n", 2, "[llm] temperature"),
         ("[llm]\napi_key = 'sk-1'\n", 2, "RAG_LLM_API_KEY"),
         ("llm_api_key = 'sk-1'\n", 1, "RAG_LLM_API_KEY"),
+        ("[index.chroma]\ntoken = 'sk-1'\n", 2, "RAG_CHROMA_TOKEN"),
+        ("[index.chroma]\nurll = 'x'\n", 2, "did you mean [index.chroma] url?"),
+        ("[index]\nbackend = 'faiss'\nchroma = 3\n", 3, "[index.chroma]"),
+        ("[index]\nkind = 'faiss'\n", 2, "'rabitq'"),
         ("retrieval = 3\n", 1, "[retrieval]"),
         ("[data]\nx = 1\n", None, "data"),
         ("retrieval.kk = 3\n", None, "did you mean [retrieval] k?"),
@@ -194,6 +201,22 @@ def test_api_key_comes_from_the_environment_and_is_never_shown(tmp_path):
     assert settings.llm_api_key is not None
     assert settings.llm_api_key.get_secret_value() == "sk-secret"
     assert "sk-secret" not in repr(settings) + settings.model_dump_json()
+
+
+def test_section_inside_a_section_is_read_from_file_and_environment(tmp_path):
+    (tmp_path / "rag.toml").write_text(
+        "[index]\nbackend = 'chroma'\n[index.chroma]\nurl = 'http://localhost:8000'\ntenant = 'a'\n"
+    )
+    env = {"RAG_INDEX__CHROMA__TENANT": "b", "RAG_CHROMA_TOKEN": "sk-secret"}
+    settings = read(tmp_path, env=env)
+    assert (settings.index.chroma.url, settings.index.chroma.tenant) == ("http://localhost:8000", "b")
+    assert settings.chroma_token is not None
+    made = settings.index.index_settings(token=settings.chroma_token.get_secret_value())
+    assert (made.kind, made.chroma.tenant, made.chroma.token) == ("chroma-server", "b", "sk-secret")
+    assert "sk-secret" not in repr(settings) + settings.model_dump_json() + repr(made)
+    assert read(tmp_path, env={"RAG_INDEX__CHROMA__URL": ""}).index.index_settings().kind == "chroma"
+    with pytest.raises(InvalidSetting, match="leave one of them out"):
+        read(tmp_path, env={"RAG_INDEX__KIND": "hnsw"}).index.index_settings()
 
 
 def test_settings_are_frozen_and_know_no_other_names():

@@ -20,6 +20,7 @@ from api.cli import (
     doctor,
     documents,
     evaluate,
+    index,
     ingest,
     init,
     plan,
@@ -70,6 +71,7 @@ app.command("restore")(backup.restore)
 app.add_typer(documents.app, name="documents")
 app.add_typer(collections.app, name="collections")
 app.add_typer(evaluate.app, name="eval")
+app.add_typer(index.app, name="index")
 app.command("serve")(serve.serve)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -41,20 +41,25 @@ WhereOption = Annotated[
 ]
 
 
-def services(data: Path | None, collection: str | None = None) -> Services:
-    """The wired product for the settings in force, with these options on top."""
+def services(
+    data: Path | None, collection: str | None = None, *, overrides: Mapping[str, Any] | None = None
+) -> Services:
+    """The wired product for the settings in force, with these options on top.
+
+    ``overrides`` are further settings by key, such as "index.kind".
+    """
     import os
 
     from api.services import connect
     from api.settings import load, quiet_environment
 
     quiet_environment()
-    overrides: dict[str, Any] = {}
+    given = dict(overrides or {})
     if data is not None:
-        overrides["data"] = data
+        given["data"] = data
     if collection is not None:
-        overrides["collection"] = collection
-    return connect(load(start=Path.cwd(), env=os.environ, overrides=overrides))
+        given["collection"] = collection
+    return connect(load(start=Path.cwd(), env=os.environ, overrides=given))
 
 
 def where(conditions: Sequence[str] | None) -> Filter:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
 from api.cli.common import CollectionOption, DataOption, JsonOption, duration, number, print_json
-from api.cli.ingest import SourcesArgument, print_failures
+from api.cli.ingest import print_failures
 
 
 def plan(
-    sources: SourcesArgument,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATH_OR_URL...]",
+            help="Folders, files and http(s) URLs; none: what other settings alone would cost.",
+            show_default=False,
+        ),
+    ] = None,
     collection: CollectionOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -26,7 +34,7 @@ def plan(
 
     wired = services(data, collection)
     with shown(quiet=as_json) as tell:
-        planned = wired.plan(sources, on_progress=tell)
+        planned = wired.plan(sources or [], on_progress=tell)
     c = planned.counts
     if as_json:
         counts = asdict(c)

@@ -9,7 +9,9 @@
                        the right dimension, finite, of unit length
 ``generations``        every recorded generation is on disk as it was published
 ``agreement``          the newest generation holds every live chunk up to its high key
-``found``              every live chunk (a sample of many) is its own nearest neighbour
+``recall``             a close index finds as many of its rows' neighbours as when it was built
+``found``              every live chunk (a sample of many) is its own nearest neighbour; of those in a
+                       close index nearly every one
 ``strays``             nothing lies among the indexes that the catalogue does not know
 ``spaces``             for information: a collection is being moved to another space
 =====================  =========================================================================
@@ -21,8 +23,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import re
+import shlex
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -34,16 +38,29 @@ import numpy as np
 from indexes import truth
 from indexes.catalogue import Catalogue
 from indexes.exact import similarities
-from indexes.generation import GenerationInfo, discard, generations_of, open_generation
+from indexes.generation import (
+    RECALL_SAMPLE,
+    Generation,
+    GenerationInfo,
+    discard,
+    generations_of,
+    open_generation,
+    recall_again,
+)
+from indexes.kinds import COARSE
 from indexes.store import transaction
 from indexes.truth import Finding, Part
 from rag.errors import CatalogueDamaged, IndexDamaged, StorageError
 from rag.filters import EVERYTHING
 
+CLOSE = {kind for kind, coarse in COARSE.items() if not coarse.exact}
 SAMPLE = 1000
 """Chunks of a collection that are searched by their own vector; evenly spread when there are more."""
 SHOWN = 20
 """Findings of one invariant in one collection that are told one by one."""
+LOWER = 0.01
+"""Recall that may be missing. The same files find the same rows on the machine that built them; another's
+arithmetic may order two alike rows otherwise."""
 REPAIR = "rag doctor --repair"
 SERVER = "chroma run --path FOLDER"
 
@@ -132,6 +149,8 @@ def _generations(catalogue: Catalogue, part: Part, checked: Counter[str]) -> Ite
     for info in generations_of(part.db, part.space):
         checked["generations"] += 1
         checked["agreement"] += 1
+        if info.kind in CLOSE:
+            checked["recall"] += 1
         try:
             found = _generation_problem(catalogue, part.db, info)
         except StorageError as error:
@@ -169,18 +188,46 @@ def _found(
     catalogue: Catalogue, name: str, sample: list[tuple[int, bytes]], checked: Counter[str]
 ) -> Iterator[Finding]:
     collection = catalogue.collection(name)
+    mend = shlex.join(["rag", "index", "build", "--collection", name])
+    missed, recall = 0, 1.0
     for key, blob in sample:
         checked["found"] += 1
         vector = np.frombuffer(blob, np.float32)
         hits = collection.nearest(vector, k=1, where=EVERYTHING)
-        lost = not hits or hits[0].score < similarities(vector[np.newaxis], vector)[0]
-        if lost and _lives(catalogue, key):  # a writer may have removed it meanwhile
-            yield Finding("found", "error", name, f"chunk {key} is not found by its own vector", REPAIR)
+        if hits and hits[0].score >= similarities(vector[np.newaxis], vector)[0]:
+            continue
+        lives, generation = _holder(catalogue, name, key)
+        if not lives:  # a writer removed it meanwhile
+            continue
+        if generation is not None and not generation.vectors.exact:
+            missed, recall = missed + 1, generation.info.recall
+        else:
+            yield Finding("found", "error", name, f"chunk {key} is not found by its own vector", mend)
+    if missed > (usual := _usual(len(sample), recall)):
+        message = f"{missed} of {len(sample)} chunks are not found by their own vectors"
+        usual_of = f"up to {usual} are usual of an index that finds {recall:.1%} of neighbours"
+        yield Finding("found", "warning", name, f"{message}; {usual_of}", mend)
 
 
-def _lives(catalogue: Catalogue, key: int) -> bool:
+def _holder(catalogue: Catalogue, name: str, key: int) -> tuple[bool, Generation | None]:
+    """Whether a chunk lives, and the generation that finds it; None where it is newer than the index."""
     with catalogue.store.reading() as db:
-        return db.execute("SELECT 1 FROM chunks WHERE key = ?", (key,)).fetchone() is not None
+        lives = db.execute("SELECT 1 FROM chunks WHERE key = ?", (key,)).fetchone() is not None
+        newest = catalogue.generations.newest(db, catalogue.space_id(db, name))
+    return lives, newest if newest and key <= newest.info.high_key else None
+
+
+def _usual(sampled: int, recall: float) -> int:
+    """How many of so many chunks a close index of this recall may miss by their own vectors.
+
+    A chunk is easier to find than its neighbours, so a share of ``1 - recall`` at most, and three standard
+    deviations of chance (Poisson's); of an index that missed none in its sample, as if it had missed one.
+
+    >>> _usual(1000, 0.99), _usual(1000, 1.0)
+    (19, 5)
+    """
+    expected = sampled * max(1 - recall, 1 / (10 * RECALL_SAMPLE))
+    return math.floor(expected + 3 * math.sqrt(expected))
 
 
 def _generation_problem(
@@ -188,8 +235,9 @@ def _generation_problem(
 ) -> tuple[str, str] | None:
     """The invariant that a generation breaks, and how; read from the disk anew. Raises StorageError where
     a server that keeps a part of it cannot be reached."""
+    folder = catalogue.store.indexes / info.folder
     try:
-        found = open_generation(catalogue.store.indexes / info.folder, info, catalogue.generations.settings)
+        found = open_generation(folder, info, catalogue.generations.settings)
         found.vectors.check()
     except IndexDamaged as error:
         return "generations", str(error)
@@ -197,6 +245,14 @@ def _generation_problem(
     live = np.array([key for (key,) in db.execute(sql, (info.space_id, info.high_key))], dtype=np.int64)
     if lost := int((~np.isin(live, found.vectors.keys)).sum()):
         return "agreement", f"it lacks {lost} of {len(live)} live chunks"
+    if not found.vectors.exact:
+        try:
+            recall = recall_again(folder, found)
+        except IndexDamaged as error:
+            return "recall", str(error)
+        if recall < info.recall - LOWER:
+            built = f"and found {info.recall:.1%} when it was built"
+            return "recall", f"it finds {recall:.1%} of its rows' neighbours, {built}"
     return None
 
 

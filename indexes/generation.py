@@ -23,6 +23,7 @@ from indexes.exact import similarities
 from indexes.kinds import COARSE, choose
 from indexes.lexical import LexicalIndex, LexicalRow
 from indexes.manifest import sync, sync_folder, unchanged, verify, write_manifest
+from indexes.matrix import Matrix
 from indexes.moments import Moments
 from indexes.rows import SPACE, space_of
 from indexes.settings import IndexSettings
@@ -110,7 +111,7 @@ class GenerationStore:
 
     # --- reading -----------------------------------------------------------------------------
 
-    def newest(self, db: sqlite3.Connection, space_id: int) -> Generation | None:
+    def newest(self, db: sqlite3.Connection, space_id: int | None) -> Generation | None:
         """The newest generation of a space that verifies, loaded once in a process; None without one."""
         for info in generations_of(db, space_id):
             if isinstance(found := self.load(info), Generation):
@@ -247,7 +248,7 @@ class GenerationStore:
         count = live_chunks(db, space_id)
         dim = space(db, space_id).embedder.dim
         sample: Sample = []
-        every = max(1, count // RECALL_SAMPLE)
+        every = _sampled_every(count)
         moments = Moments.none(dim)
 
         def sampled() -> Iterator[tuple[Keys, Vectors]]:
@@ -343,6 +344,18 @@ def discard(path: Path, settings: IndexSettings) -> bool:
     else:
         path.unlink()
     return True
+
+
+def recall_again(folder: Path, generation: Generation) -> float:
+    """The recall of a generation in its folder, measured with the rows that it was measured with when it was
+    built: of the same files it is the same. Raises IndexDamaged where it would not be published."""
+    matrix = Matrix(folder / VECTORS)
+    places = np.arange(0, len(matrix), _sampled_every(len(matrix)))
+    return _recall(generation, [*zip(matrix.keys[places].tolist(), matrix.take(places), strict=True)])
+
+
+def _sampled_every(count: int) -> int:
+    return max(1, count // RECALL_SAMPLE)
 
 
 def _recall(generation: Generation, sample: Sample) -> float:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from indexes import doctor
+from indexes import doctor, vector
 from indexes.catalogue import Catalogue
+from indexes.delta import Delta
+from indexes.faiss import Hnsw
+from indexes.settings import IndexSettings
 from rag.errors import CatalogueDamaged, LockHeld, UnknownCollection
 from rag.protocols import PutDocument, RemoveDocument, Space
 from rag.testing import HashEmbedder
@@ -19,6 +24,7 @@ from rag.types import Chunk, Document, text_hash
 EMBEDDER = HashEmbedder(dim=16)
 SPACE = Space("lines", EMBEDDER.info)
 NOTHING = {"hashes": [], "vectors": np.empty((0, 16), dtype=np.float32)}
+NO_KEYS = np.empty(0, dtype=np.int64)
 TEXTS = {"a": "red apple\ngreen pear", "b": "blue train", "c": "one\ntwo\nthree"}
 
 
@@ -133,6 +139,76 @@ def test_vector_that_is_not_found_by_its_own_index_is_an_error(catalogue, monkey
     report = doctor.check(catalogue)
     assert {finding.invariant for finding in report.findings} == {"found"}
     assert report.findings[0].severity == "error"
+
+
+@pytest.fixture
+def close(tmp_path, monkeypatch) -> Iterator[Catalogue]:
+    """300 rows in an index that may miss some of them, and does not."""
+    monkeypatch.setattr(vector, "FEW_EXACT", 5)
+    rows = np.random.default_rng(3).standard_normal((300, 16)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    documents = [Document(f"d{number}", f"text {number}") for number in range(300)]
+    changes = [PutDocument(d.id, d, [Chunk(d.id, d.text, 0, len(d.text))]) for d in documents]
+    hashes = [text_hash(document.text) for document in documents]
+    with Catalogue.open(tmp_path / "close", create=True, index=IndexSettings(kind="hnsw")) as opened:
+        with opened.writer("main", SPACE) as writer:
+            writer.commit(changes, hashes=hashes, vectors=rows)
+            writer.publish()
+        yield opened
+
+
+def forget(monkeypatch, every: int) -> None:
+    """From now on the graph leads to all rows but one in so many."""
+    propose = Hnsw.propose
+
+    def forgetful(self, vector, *, n, mask):
+        places, bound = propose(self, vector, n=n, mask=mask)
+        return places[places % every != 1], bound
+
+    monkeypatch.setattr(Hnsw, "propose", forgetful)
+
+
+def test_few_misses_of_a_close_index_are_its_nature(close, monkeypatch):
+    assert doctor.check(close).findings == ()
+    assert doctor.check(close).checked["recall"] == 1
+    forget(monkeypatch, every=300)
+    report = doctor.check(close)
+    assert report.findings == ()
+    assert report.checked["found"] == 300
+
+
+def test_close_index_that_finds_less_than_when_it_was_built_is_told_and_built_anew(close, monkeypatch):
+    forget(monkeypatch, every=20)
+    recall, found = doctor.check(close).findings
+    assert (recall.invariant, recall.severity) == ("recall", "warning")
+    assert re.search(
+        r"it finds 9\d\.\d% of its rows' neighbours, and found 100.0% when it was built", recall.message
+    )
+    assert (found.invariant, found.severity) == ("found", "warning")
+    assert found.message.startswith("15 of 300 chunks are not found by their own vectors; up to 2 are usual")
+    report = doctor.repair(close)
+    assert report.ok, "what is built now is measured as it is now, and may miss as many"
+    assert close.collections()[0].generation.id == 2
+    assert 0.9 < close.collections()[0].generation.recall < 1
+    forget(monkeypatch, every=3)
+    assert [finding.invariant for finding in doctor.check(close).findings] == ["recall", "found"]
+
+
+def test_close_index_that_finds_next_to_nothing_any_more_is_told(close, monkeypatch):
+    monkeypatch.setattr(Hnsw, "propose", lambda self, vector, *, n, mask: (np.arange(n), None))
+    (finding, *_) = doctor.check(close).findings
+    assert finding.invariant == "recall"
+    assert "raise [index] effort" in finding.message
+
+
+def test_chunk_newer_than_a_close_index_is_found_or_an_error(close, monkeypatch):
+    with close.writer("main", SPACE) as writer:
+        put(writer, {"new": "one more"})
+    assert doctor.check(close).findings == ()
+    monkeypatch.setattr(Delta, "vectors", lambda self, db, *, commit: (NO_KEYS, NOTHING["vectors"]))
+    (finding,) = doctor.check(close).findings
+    assert (finding.invariant, finding.severity) == ("found", "error")
+    assert finding.mend == "rag index build --collection main"
 
 
 def test_many_alike_are_told_as_a_number(tmp_path):

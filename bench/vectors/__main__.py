@@ -132,8 +132,8 @@ def measured(
     command: list[str], env: Mapping[str, str], *, rows: Path, size: int, work: Path, minutes: float
 ) -> dict[str, Any]:
     """What building and searching gave; of a build that took too long, only that."""
-    script = Path(command[-1]).stem + env.get("VECTORS_KIND", "")
-    built = work / f"built-{size}-{script}"
+    script = Path(command[-1]).name.removesuffix(".py").replace(".", "-")
+    built = work / f"built-{size}-{script}{env.get('VECTORS_KIND', '')}"
     told, answers = built.with_suffix(".told"), work / "answers.npz"
     env = {**os.environ, **QUIET, **env}
     env.pop("OPENBLAS_CORETYPE", None)

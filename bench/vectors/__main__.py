@@ -84,9 +84,13 @@ def main() -> None:
     if options.peers or options.only_peers:
         for name, (script, env) in PEERS.items():
             systems[name] = ([options.peer_python, str(ROOT / "bench" / "peers" / script)], dict(env))
-    for size in map(int, options.sizes.split(",")):
-        rows = folder / f"rows-{size}.npy"
-        vectors = extended(real, size, rows)
+    sizes = sorted(map(int, options.sizes.split(",")))
+    made = [int(path.stem.split("-")[1]) for path in folder.glob("rows-*.npy")]
+    largest = max([*made, sizes[-1]])  # a smaller size is the first so many rows of a larger one
+    rows = folder / f"rows-{largest}.npy"
+    all_rows = extended(real, largest, rows)
+    for size in sizes:
+        vectors = all_rows[:size]
         truth = exact(vectors, asked, folder / f"truth-{size}.npy")
         for name, (command, env) in systems.items():
             result = folder / f"{size}-{name.replace(' ', '-').replace(',', '')}.json"

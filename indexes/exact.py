@@ -44,6 +44,17 @@ def best(keys: Keys, scores: npt.NDArray[np.float32], *, k: int) -> tuple[Keys, 
     return keys[order], scores[order]
 
 
+def recall(found: npt.NDArray[np.float32], exact: npt.NDArray[np.float32]) -> float:
+    """The share of the best rows (their scores, best first) that is among those found (likewise).
+
+    Of rows that score alike any counts for any: which of them stand among the best is chance.
+
+    >>> recall(np.float32([0.9, 0.5, 0.2]), np.float32([0.9, 0.7, 0.5]))
+    0.6666666666666666
+    """
+    return float((found[: len(exact)] >= exact[-1]).sum() / len(exact)) if len(exact) else 1.0
+
+
 def rows_of(keys: Keys, wanted: Keys) -> npt.NDArray[np.intp]:
     """Where the wanted keys stand among ``keys`` (rising); those that do not are left out.
 

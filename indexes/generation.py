@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from indexes.exact import similarities
+from indexes.exact import recall, similarities
 from indexes.kinds import COARSE, choose
 from indexes.lexical import LexicalIndex, LexicalRow
 from indexes.manifest import sync, sync_folder, unchanged, verify, write_manifest
@@ -369,10 +369,10 @@ def _recall(generation: Generation, sample: Sample) -> float:
         own = similarities(vector[np.newaxis], vector)[0]
         if not len(keys) or scores[0] < own or (scores[0] == own and keys[0] > key):
             raise IndexDamaged(f"{generation.info.folder} does not find chunk {key} by its own vector")
-    shares = [np.isin(keys, near).mean() for (keys, _), (near, _) in zip(exact, found, strict=True)]
-    if (recall := float(np.mean(shares))) < LEAST_RECALL:
+    shares = [recall(near, best) for (_, near), (_, best) in zip(found, exact, strict=True)]
+    if (share := float(np.mean(shares))) < LEAST_RECALL:
         raise IndexDamaged(
-            f"{generation.info.folder} finds {recall:.0%} of its own rows' neighbours: raise [index] "
+            f"{generation.info.folder} finds {share:.0%} of its own rows' neighbours: raise [index] "
             'effort, or set kind = "sq8", which finds all'
         )
-    return recall
+    return share

@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from indexes.catalogue import Catalogue
+from indexes.exact import recall as share_of
 from indexes.generation import GenerationInfo, changed, generations_of, live_chunks, space
 from indexes.kinds import COARSE, choose
 from indexes.manifest import size, verify
 from indexes.vector import VectorIndex
 from rag.errors import IndexDamaged, NotFound
 from rag.protocols import Space
-from rag.types import Chunk, Keys, Vectors
+from rag.types import Chunk, Vectors
 
 EFFORTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Multiples of the effort in force that an audit tries."""
@@ -193,9 +195,9 @@ def audit(catalogue: Catalogue, name: str, vectors: Vectors, *, recall: float) -
     coarse = COARSE[info.kind]
     index = VectorIndex.open(folder, coarse=coarse, settings=settings)
     truth = [
-        keys
+        scores
         for start in range(0, len(vectors), SCANNED_AT_ONCE)
-        for keys, _ in index.scan(vectors[start : start + SCANNED_AT_ONCE], k=100)
+        for _, scores in index.scan(vectors[start : start + SCANNED_AT_ONCE], k=100)
     ]
     began = time.perf_counter()
     for _ in range(TIMED_SCANS):
@@ -210,19 +212,17 @@ def audit(catalogue: Catalogue, name: str, vectors: Vectors, *, recall: float) -
     return Audit(info, len(vectors), settings.effort, tuple(tried), scan_ms, advice)
 
 
-def _measured(index: VectorIndex, vectors: Vectors, truth: Sequence[Keys], *, effort: float) -> Effort:
+def _measured(
+    index: VectorIndex, vectors: Vectors, truth: Sequence[npt.NDArray[np.float32]], *, effort: float
+) -> Effort:
     times: list[float] = []
     shares: list[tuple[float, float]] = []
     for vector, exact in zip(vectors, truth, strict=True):
         began = time.perf_counter()
-        ten, _ = index.search(vector, k=10)
+        _, ten = index.search(vector, k=10)
         times.append((time.perf_counter() - began) * 1e3)
-        hundred, _ = index.search(vector, k=100)
-        shares.append((_share(ten, exact[:10]), _share(hundred, exact)))
+        _, hundred = index.search(vector, k=100)
+        shares.append((share_of(ten, exact[:10]), share_of(hundred, exact)))
     at_10, at_100 = np.mean(shares, axis=0)
     p50, p95 = np.quantile(times, [0.5, 0.95])
     return Effort(effort, float(at_10), float(at_100), float(p50), float(p95))
-
-
-def _share(found: Keys, exact: Keys) -> float:
-    return float(np.isin(exact, found).mean()) if len(exact) else 1.0

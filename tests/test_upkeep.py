@@ -257,6 +257,21 @@ def test_audit_measures_what_an_index_finds_against_a_look_at_every_row(tmp_path
     assert found.advice == next((one.effort for one in found.tried if one.recall_at_10 >= 0.95), None)
 
 
+@pytest.mark.parametrize("kind", ["rabitq", "hnsw"])
+def test_rows_that_score_alike_are_not_missed_where_another_of_them_is_found(kind, tmp_path):
+    """Of hundreds of equal rows ten are the best by their keys; any ten are found as well."""
+    rows = np.repeat(np.eye(24, dtype=np.float32)[:4], 400, axis=0)
+    with opened(tmp_path / "data", kind=kind) as catalogue:
+        documents = [Document(f"d{number}", f"text {number}") for number in range(len(rows))]
+        changes = [PutDocument(d.id, d, [Chunk(d.id, d.text, 0, len(d.text))]) for d in documents]
+        with catalogue.writer("c", SPACE) as writer:
+            writer.commit(changes, hashes=[text_hash(d.text) for d in documents], vectors=rows)
+            writer.publish()
+        assert upkeep.state(catalogue, "c").serving.recall == 1.0
+        (now, *_) = upkeep.audit(catalogue, "c", rows[::400], recall=0.95).tried
+        assert now.recall_at_10 == 1.0
+
+
 def test_audit_of_an_exact_kind_has_one_line_and_finds_all(tmp_path):
     with opened(tmp_path / "data") as catalogue:
         put(catalogue, 60)

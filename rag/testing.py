@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rag.filters import Where, of, passes
-from rag.protocols import Embedder, Message, Offsets
+from rag.protocols import Embedder, Message, Offsets, PutDocument, Writer
 from rag.retrieve.links import name_of
-from rag.types import Candidates, Chunk, EmbedderInfo, Keys, Vectors
+from rag.types import Candidates, Chunk, Document, EmbedderInfo, Keys, Vectors, text_hash
 from rag.words import fold, spans
 
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -70,6 +70,13 @@ class HashEmbedder:
                 vectors[row, 0] = 1.0
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
+
+
+def put_texts(writer: Writer, texts: Mapping[str, str], vectors: Vectors) -> None:
+    """Commit documents of one chunk each, by id; ``vectors`` in the same order, shape (n, dim)."""
+    documents = [Document(id, text) for id, text in texts.items()]
+    changes = [PutDocument(d.id, d, [Chunk(d.id, d.text, 0, len(d.text))]) for d in documents]
+    writer.commit(changes, hashes=[text_hash(d.text) for d in documents], vectors=vectors)
 
 
 @lru_cache(maxsize=100_000)

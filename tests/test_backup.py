@@ -38,9 +38,8 @@ from rag.errors import (
     SchemaTooNew,
     StorageError,
 )
-from rag.protocols import PutDocument, Space
-from rag.testing import HashEmbedder
-from rag.types import Chunk, Document, text_hash
+from rag.protocols import Space
+from rag.testing import HashEmbedder, put_texts
 
 ROOT = Path(__file__).resolve().parent.parent
 EMBEDDER = HashEmbedder(dim=16)
@@ -49,10 +48,8 @@ WORDS = ["agua", "té", "café", "leche", "sal", "pan", "red", "green", "blue", 
 
 
 def put(writer, *texts: str, first: int = 0) -> None:
-    documents = [Document(f"d{first + number}", text) for number, text in enumerate(texts)]
-    changes = [PutDocument(d.id, d, [Chunk(d.id, d.text, 0, len(d.text))]) for d in documents]
-    vectors = EMBEDDER.embed(texts, input_type="document")
-    writer.commit(changes, hashes=[text_hash(text) for text in texts], vectors=vectors)
+    named = {f"d{first + number}": text for number, text in enumerate(texts)}
+    put_texts(writer, named, EMBEDDER.embed(texts, input_type="document"))
 
 
 def lines(count: int, seed: int = 0) -> list[str]:

@@ -30,9 +30,8 @@ from indexes.faiss import Flat
 from indexes.settings import ChromaSettings, IndexSettings
 from indexes.vector import CannotPropose, VectorIndex
 from rag.errors import IndexDamaged, StorageError
-from rag.protocols import PutDocument, Space
-from rag.testing import HashEmbedder
-from rag.types import Chunk, Document, text_hash
+from rag.protocols import Space
+from rag.testing import HashEmbedder, put_texts
 
 PLAIN = IndexSettings()
 COUNT, DIM = 3_000, 24
@@ -408,12 +407,9 @@ def placed(number: int, size: int) -> np.ndarray:
 
 def put(catalogue: Catalogue, number: int, *, size: int = 12) -> None:
     """Put some documents and publish."""
-    texts = [f"text{number}x{place} word{number}y{place}" for place in range(size)]
-    documents = [Document(f"d{number}x{place}", text) for place, text in enumerate(texts)]
-    changes = [PutDocument(d.id, d, [Chunk(d.id, d.text, 0, len(d.text))]) for d in documents]
+    texts = {f"d{number}x{place}": f"text{number}x{place} word{number}y{place}" for place in range(size)}
     with catalogue.writer("c", SPACE) as writer:
-        hashes = [text_hash(text) for text in texts]
-        writer.commit(changes, hashes=hashes, vectors=placed(number, size))
+        put_texts(writer, texts, placed(number, size))
         writer.publish()
 
 

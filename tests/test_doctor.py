@@ -18,7 +18,7 @@ from indexes.faiss import Hnsw
 from indexes.settings import IndexSettings
 from rag.errors import CatalogueDamaged, LockHeld, UnknownCollection
 from rag.protocols import PutDocument, RemoveDocument, Space
-from rag.testing import HashEmbedder
+from rag.testing import HashEmbedder, put_texts
 from rag.types import Chunk, Document, text_hash
 
 EMBEDDER = HashEmbedder(dim=16)
@@ -147,12 +147,9 @@ def close(tmp_path, monkeypatch) -> Iterator[Catalogue]:
     monkeypatch.setattr(vector, "FEW_EXACT", 5)
     rows = np.random.default_rng(3).standard_normal((300, 16)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    documents = [Document(f"d{number}", f"text {number}") for number in range(300)]
-    changes = [PutDocument(d.id, d, [Chunk(d.id, d.text, 0, len(d.text))]) for d in documents]
-    hashes = [text_hash(document.text) for document in documents]
     with Catalogue.open(tmp_path / "close", create=True, index=IndexSettings(kind="hnsw")) as opened:
         with opened.writer("main", SPACE) as writer:
-            writer.commit(changes, hashes=hashes, vectors=rows)
+            put_texts(writer, {f"d{number}": f"text {number}" for number in range(300)}, rows)
             writer.publish()
         yield opened
 

@@ -21,9 +21,9 @@ from indexes.matrix import Matrix
 from indexes.moments import Moments
 from indexes.settings import IndexSettings
 from rag.errors import IndexDamaged, StorageError
-from rag.protocols import PutDocument, Space
-from rag.testing import HashEmbedder
-from rag.types import Chunk, Document, EmbedderInfo, text_hash
+from rag.protocols import Space
+from rag.testing import HashEmbedder, put_texts
+from rag.types import EmbedderInfo
 
 KINDS = sorted({*COARSE} - {"chroma-server"})  # which needs a server: tests/test_chroma.py
 EMBEDDER = HashEmbedder(dim=16)
@@ -43,10 +43,8 @@ def opened(data: Path, kind: str) -> Catalogue:
 
 
 def put(writer, *texts: str, first: int = 0, embedder: HashEmbedder = EMBEDDER) -> None:
-    documents = [Document(f"d{first + number}", text) for number, text in enumerate(texts)]
-    changes = [PutDocument(d.id, d, [Chunk(d.id, d.text, 0, len(d.text))]) for d in documents]
-    vectors = embedder.embed(texts, input_type="document")
-    writer.commit(changes, hashes=[text_hash(text) for text in texts], vectors=vectors)
+    named = {f"d{first + number}": text for number, text in enumerate(texts)}
+    put_texts(writer, named, embedder.embed(texts, input_type="document"))
 
 
 def lines(count: int, seed: int = 0) -> list[str]:
@@ -315,10 +313,9 @@ def unit(rows: np.ndarray) -> np.ndarray:
 def filled(catalogue: Catalogue, rows: np.ndarray, *, first: int = 0) -> None:
     """One document and chunk a row, ``d0`` and so on, and a generation of them."""
     space = Space("whole", EmbedderInfo("rows", "rows", dim=rows.shape[1], max_tokens=64))
-    documents = [Document(f"d{number}", f"text {number}") for number in range(first, first + len(rows))]
-    changes = [PutDocument(d.id, d, [Chunk(d.id, d.text, 0, len(d.text))]) for d in documents]
+    texts = {f"d{number}": f"text {number}" for number in range(first, first + len(rows))}
     with catalogue.writer("c", space) as writer:
-        writer.commit(changes, hashes=[text_hash(d.text) for d in documents], vectors=rows)
+        put_texts(writer, texts, rows)
         writer.publish()
 
 

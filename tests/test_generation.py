@@ -16,9 +16,8 @@ from indexes.manifest import MANIFEST_FILE, verify
 from indexes.matrix import Matrix
 from indexes.settings import IndexSettings
 from rag.errors import IndexDamaged, InvalidSetting, StorageError
-from rag.protocols import PutDocument, RemoveDocument, Space
-from rag.testing import HashEmbedder
-from rag.types import Chunk, Document, text_hash
+from rag.protocols import RemoveDocument, Space
+from rag.testing import HashEmbedder, put_texts
 
 KINDS = sorted({*COARSE} - {"chroma-server"})  # which needs a server: tests/test_chroma.py
 
@@ -35,10 +34,8 @@ def catalogue(request, tmp_path: Path):
 
 
 def put(writer, *texts: str, first: int = 0) -> None:
-    documents = [Document(f"d{first + number}", text) for number, text in enumerate(texts)]
-    changes = [PutDocument(d.id, d, [Chunk(d.id, d.text, 0, len(d.text))]) for d in documents]
-    vectors = EMBEDDER.embed(texts, input_type="document")
-    writer.commit(changes, hashes=[text_hash(text) for text in texts], vectors=vectors)
+    named = {f"d{first + number}": text for number, text in enumerate(texts)}
+    put_texts(writer, named, EMBEDDER.embed(texts, input_type="document"))
 
 
 def lines(count: int, seed: int = 0) -> list[str]:

@@ -14,9 +14,8 @@ from indexes.kinds import COARSE, choose
 from indexes.matrix import ROWS_FILE
 from indexes.settings import IndexSettings
 from rag.errors import IndexDamaged, NotFound, UnknownCollection
-from rag.protocols import PutDocument, RemoveDocument, Space
-from rag.testing import HashEmbedder
-from rag.types import Chunk, Document, text_hash
+from rag.protocols import RemoveDocument, Space
+from rag.testing import HashEmbedder, put_texts
 
 EMBEDDER = HashEmbedder(dim=24)
 SPACE = Space("whole", EMBEDDER.info)
@@ -31,11 +30,9 @@ def opened(folder: Path, **settings) -> Catalogue:
 def put(catalogue: Catalogue, count: int, *, seed: int = 0, publish: bool = True) -> None:
     random = np.random.default_rng(seed)
     texts = [f"{' '.join(random.choice(WORDS, 5))} {seed}x{number}" for number in range(count)]
-    documents = [Document(f"d{seed}-{number}", text) for number, text in enumerate(texts)]
-    changes = [PutDocument(d.id, d, [Chunk(d.id, d.text, 0, len(d.text))]) for d in documents]
-    vectors = EMBEDDER.embed(texts, input_type="document")
+    named = {f"d{seed}-{number}": text for number, text in enumerate(texts)}
     with catalogue.writer("c", SPACE) as writer:
-        writer.commit(changes, hashes=[text_hash(text) for text in texts], vectors=vectors)
+        put_texts(writer, named, EMBEDDER.embed(texts, input_type="document"))
         if publish:
             writer.publish()
 
@@ -234,10 +231,8 @@ def test_audit_measures_what_an_index_finds_against_a_look_at_every_row(tmp_path
     rows = random.standard_normal((3000, 24)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     with opened(tmp_path / "data", kind="rabitq", effort=0.3) as catalogue:
-        documents = [Document(f"d{number}", f"text {number}") for number in range(len(rows))]
-        changes = [PutDocument(d.id, d, [Chunk(d.id, d.text, 0, len(d.text))]) for d in documents]
         with catalogue.writer("c", SPACE) as writer:
-            writer.commit(changes, hashes=[text_hash(d.text) for d in documents], vectors=rows)
+            put_texts(writer, {f"d{number}": f"text {number}" for number in range(len(rows))}, rows)
             writer.publish()
         questions = random.standard_normal((40, 24)).astype(np.float32)
         questions /= np.linalg.norm(questions, axis=1, keepdims=True)
@@ -262,10 +257,8 @@ def test_rows_that_score_alike_are_not_missed_where_another_of_them_is_found(kin
     """Of hundreds of equal rows ten are the best by their keys; any ten are found as well."""
     rows = np.repeat(np.eye(24, dtype=np.float32)[:4], 400, axis=0)
     with opened(tmp_path / "data", kind=kind) as catalogue:
-        documents = [Document(f"d{number}", f"text {number}") for number in range(len(rows))]
-        changes = [PutDocument(d.id, d, [Chunk(d.id, d.text, 0, len(d.text))]) for d in documents]
         with catalogue.writer("c", SPACE) as writer:
-            writer.commit(changes, hashes=[text_hash(d.text) for d in documents], vectors=rows)
+            put_texts(writer, {f"d{number}": f"text {number}" for number in range(len(rows))}, rows)
             writer.publish()
         assert upkeep.state(catalogue, "c").serving.recall == 1.0
         (now, *_) = upkeep.audit(catalogue, "c", rows[::400], recall=0.95).tried

@@ -38,15 +38,12 @@ from rag.retrieve.rewrite import Rewriter
 from rag.types import Chunk, Document, Hit
 
 if TYPE_CHECKING:
-    from indexes.archive import Manifest
-    from indexes.backup import Restored
+    from indexes import backup
     from indexes.collection import SqliteCollection
     from indexes.doctor import Report
     from ingest.job import IngestReport, Plan, Progress
 
 Tell = Callable[["Progress"], None]
-Stage = Callable[[str, int, int], None]
-"""Called with what is being done, and how much of how much of it is done."""
 
 
 def connect(settings: Settings) -> Services:
@@ -55,10 +52,6 @@ def connect(settings: Settings) -> Services:
 
 
 def _quiet(_: Progress) -> None:
-    pass
-
-
-def _no_stage(_: str, __: int, ___: int) -> None:
     pass
 
 
@@ -410,21 +403,14 @@ class Services:
         catalogue = self.catalogue()
         return doctor.repair(catalogue) if repair else doctor.check(catalogue)
 
-    def backup(self, file: Path, *, force: bool = False, on_progress: Stage = _no_stage) -> Manifest:
-        """Write everything that cannot be rebuilt into one file. Raises as :func:`indexes.backup.backup`."""
-        from indexes.backup import backup
-
-        return backup(self.catalogue().store, file, force=force, on_progress=on_progress)
-
     def restore(
-        self, file: Path, *, force: bool = False, on_progress: Stage = _no_stage
-    ) -> tuple[Restored, Report]:
+        self, file: Path, *, force: bool = False, on_progress: backup.Tell = lambda *_: None
+    ) -> tuple[backup.Restored, Report]:
         """Put a backup into the data folder, build its indexes. Raises as :func:`indexes.backup.restore`."""
-        from indexes import doctor
-        from indexes.backup import restore
+        from indexes import backup, doctor
 
         self.close()
-        restored = restore(file, self.settings.data, force=force, wait=5.0, on_progress=on_progress)
+        restored = backup.restore(file, self.settings.data, force=force, wait=5.0, on_progress=on_progress)
         on_progress("building the indexes", 0, 1)
         return restored, doctor.repair(self.catalogue(), wait=5.0)
 

@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -219,6 +220,7 @@ def _section(field: FieldInfo) -> type[Section] | None:
     return kind if isinstance(kind, type) and issubclass(kind, Section) else None
 
 
+@cache
 def _sections() -> dict[str, type[Section]]:
     """Every section by its name, one inside another as "outer.inner"; "" is what stands in none."""
     found: dict[str, type[Section]] = {"": Settings}

@@ -46,6 +46,7 @@ from indexes.generation import (
     generations_of,
     open_generation,
     recall_again,
+    sampled_keys,
 )
 from indexes.kinds import COARSE
 from indexes.store import transaction
@@ -140,9 +141,13 @@ def _findings(
                 yield from found
             yield from _generations(catalogue, part, checked)
         yield from _stray(catalogue, db, checked)
-        samples = {part.name: _sampled(part, sample) for part in parts if part.name not in broken}
-    for name, vectors in samples.items():
-        yield from _few(_found(catalogue, name, vectors, checked))
+        samples = {
+            part.name: sampled_keys(part.db, part.space, most=sample)
+            for part in parts
+            if part.name not in broken
+        }
+    for name, keys in samples.items():
+        yield from _few(_found(catalogue, name, keys, checked))
 
 
 def _generations(catalogue: Catalogue, part: Part, checked: Counter[str]) -> Iterator[Finding]:
@@ -172,27 +177,13 @@ def _stray(catalogue: Catalogue, db: sqlite3.Connection, checked: Counter[str]) 
         yield Finding("strays", "info" if busy else "warning", name, message, REPAIR)
 
 
-def _sampled(part: Part, most: int) -> list[tuple[int, bytes]]:
-    """Keys and vectors of at most so many chunks, evenly spread."""
-    count: int
-    sql = "SELECT count(*) FROM chunks WHERE space_id = ?"
-    (count,) = part.db.execute(sql, (part.space,)).fetchone()
-    return part.db.execute(
-        "SELECT c.key, v.vector FROM (SELECT key, vector_id, row_number() OVER (ORDER BY key) AS place "
-        "FROM chunks WHERE space_id = ?) c JOIN vectors v ON v.id = c.vector_id WHERE (place - 1) % ? = 0",
-        (part.space, max(1, -(-count // most))),
-    ).fetchall()
-
-
-def _found(
-    catalogue: Catalogue, name: str, sample: list[tuple[int, bytes]], checked: Counter[str]
-) -> Iterator[Finding]:
+def _found(catalogue: Catalogue, name: str, sample: list[int], checked: Counter[str]) -> Iterator[Finding]:
     collection = catalogue.collection(name)
     mend = shlex.join(["rag", "index", "build", "--collection", name])
     missed, recall = 0, 1.0
-    for key, blob in sample:
+    keys, vectors = collection.vectors(np.array(sample, dtype=np.int64))
+    for key, vector in zip(keys.tolist(), vectors, strict=True):
         checked["found"] += 1
-        vector = np.frombuffer(blob, np.float32)
         hits = collection.nearest(vector, k=1, where=EVERYTHING)
         if hits and hits[0].score >= similarities(vector[np.newaxis], vector)[0]:
             continue
@@ -203,8 +194,8 @@ def _found(
             missed, recall = missed + 1, generation.info.recall
         else:
             yield Finding("found", "error", name, f"chunk {key} is not found by its own vector", mend)
-    if missed > (usual := _usual(len(sample), recall)):
-        message = f"{missed} of {len(sample)} chunks are not found by their own vectors"
+    if missed > (usual := _usual(len(keys), recall)):
+        message = f"{missed} of {len(keys)} chunks are not found by their own vectors"
         usual_of = f"up to {usual} are usual of an index that finds {recall:.1%} of neighbours"
         yield Finding("found", "warning", name, f"{message}; {usual_of}", mend)
 
@@ -247,7 +238,7 @@ def _generation_problem(
         return "agreement", f"it lacks {lost} of {len(live)} live chunks"
     if not found.vectors.exact:
         try:
-            recall = recall_again(folder, found)
+            recall = recall_again(found)
         except IndexDamaged as error:
             return "recall", str(error)
         if recall < info.recall - LOWER:

@@ -23,7 +23,6 @@ from indexes.exact import recall, similarities
 from indexes.kinds import COARSE, choose
 from indexes.lexical import LexicalIndex, LexicalRow
 from indexes.manifest import sync, sync_folder, unchanged, verify, write_manifest
-from indexes.matrix import Matrix
 from indexes.moments import Moments
 from indexes.rows import SPACE, space_of
 from indexes.settings import IndexSettings
@@ -150,7 +149,8 @@ class GenerationStore:
         for stray in self.strays(db, name):
             discard(stray, self.settings)
         count = live_chunks(db, space_id)
-        kind, _ = choose(self.settings, count=count, dim=space(db, space_id).embedder.dim)
+        embedder = space(db, space_id).embedder
+        kind, _ = choose(self.settings, count=count, dim=embedder.dim)
         if not count or not (force or self.due(db, space_id, kind=kind)):
             return False
         (last,) = db.execute(
@@ -162,9 +162,8 @@ class GenerationStore:
         building = home / f".building-{folder.name}"
         building.mkdir(parents=True)
         try:
-            sample, count = self._build(building, db, space_id, kind)
+            sample = self._build(building, db, space_id, kind, count=count, dim=embedder.dim)
             self.store.on_point("publish:built")
-            embedder = space(db, space_id).embedder
             about = {"collection": name, "kind": kind, "count": count, "high_key": high}
             about |= {"embedder": embedder.name, "fingerprint": embedder.fingerprint, "dim": embedder.dim}
             sha256 = write_manifest(building, about)
@@ -243,10 +242,10 @@ class GenerationStore:
         known = {self.store.indexes / folder for (folder,) in db.execute("SELECT folder FROM generations")}
         return sorted(path for path in home.iterdir() if path not in known)
 
-    def _build(self, folder: Path, db: sqlite3.Connection, space_id: int, kind: str) -> tuple[Sample, int]:
-        """Both indexes of a space. Returns some of its vectors with their keys, and the number of chunks."""
-        count = live_chunks(db, space_id)
-        dim = space(db, space_id).embedder.dim
+    def _build(
+        self, folder: Path, db: sqlite3.Connection, space_id: int, kind: str, *, count: int, dim: int
+    ) -> Sample:
+        """Both indexes of a space. Returns some of its vectors with their keys."""
         sample: Sample = []
         every = _sampled_every(count)
         moments = Moments.none(dim)
@@ -267,7 +266,7 @@ class GenerationStore:
         VectorIndex.build(home, sampled(), count=count, dim=dim, coarse=COARSE[kind], settings=self.settings)
         moments.save(folder)
         LexicalIndex.build(folder / "lexical", lexical_rows(db, space_id, after=0))
-        return sample, count
+        return sample
 
 
 def space(db: sqlite3.Connection, space_id: int) -> Space:
@@ -279,6 +278,17 @@ def live_chunks(db: sqlite3.Connection, space_id: int | None) -> int:
     """How many chunks a space has, as the catalogue counts along; none of no space."""
     row = db.execute("SELECT chunks FROM spaces WHERE id = ?", (space_id,)).fetchone()
     return int(row[0]) if row else 0
+
+
+def sampled_keys(db: sqlite3.Connection, space_id: int | None, *, most: int) -> list[int]:
+    """The keys of at most so many chunks of a space, evenly spread."""
+    (count,) = db.execute("SELECT count(*) FROM chunks WHERE space_id = ?", (space_id,)).fetchone()
+    rows = db.execute(
+        "SELECT key FROM (SELECT key, row_number() OVER (ORDER BY key) AS place FROM chunks "
+        "WHERE space_id = ?) WHERE (place - 1) % ? = 0",
+        (space_id, max(1, -(-count // most))),
+    )
+    return [key for (key,) in rows]
 
 
 def changed(db: sqlite3.Connection, info: GenerationInfo) -> tuple[int, int]:
@@ -346,10 +356,10 @@ def discard(path: Path, settings: IndexSettings) -> bool:
     return True
 
 
-def recall_again(folder: Path, generation: Generation) -> float:
-    """The recall of a generation in its folder, measured with the rows that it was measured with when it was
-    built: of the same files it is the same. Raises IndexDamaged where it would not be published."""
-    matrix = Matrix(folder / VECTORS)
+def recall_again(generation: Generation) -> float:
+    """The recall of a generation, measured with the rows that it was measured with when it was built: of the
+    same files it is the same. Raises IndexDamaged where it would not be published."""
+    matrix = generation.vectors.matrix
     places = np.arange(0, len(matrix), _sampled_every(len(matrix)))
     return _recall(generation, [*zip(matrix.keys[places].tolist(), matrix.take(places), strict=True)])
 

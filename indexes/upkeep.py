@@ -14,7 +14,15 @@ import numpy.typing as npt
 
 from indexes.catalogue import Catalogue
 from indexes.exact import recall as share_of
-from indexes.generation import GenerationInfo, changed, generations_of, live_chunks, space
+from indexes.generation import (
+    VECTORS,
+    GenerationInfo,
+    changed,
+    generations_of,
+    live_chunks,
+    sampled_keys,
+    space,
+)
 from indexes.kinds import COARSE, choose
 from indexes.manifest import size, verify
 from indexes.vector import VectorIndex
@@ -90,7 +98,6 @@ def state(catalogue: Catalogue, name: str) -> IndexState | None:
 
     Raises UnknownCollection.
     """
-    serving = catalogue.collection(name).generation
     with catalogue.store.reading() as db:
         space_id = catalogue.space_id(db, name)
         if space_id is None:
@@ -100,7 +107,8 @@ def state(catalogue: Catalogue, name: str) -> IndexState | None:
         cut = space(db, space_id)
         settings = catalogue.generations.settings
         kind, why = choose(settings, count=chunks, dim=cut.embedder.dim)
-        answers = next((info for info in recorded if info.folder == serving), None)
+        serving = catalogue.generations.newest(db, space_id)
+        answers = serving.info if serving else None
         newer, dead = changed(db, answers) if answers else (chunks, 0)
         due = catalogue.generations.due(db, space_id, kind=kind) if chunks else ""
     states = []
@@ -120,7 +128,6 @@ def build(catalogue: Catalogue, name: str, *, wait: float = 0.0) -> GenerationIn
 
     Raises UnknownCollection, LockHeld, StorageError, IndexDamaged.
     """
-    catalogue.collection(name)
     with catalogue.store.writing(wait=wait) as db:
         space_id = catalogue.space_id(db, name)
         if space_id is None or not catalogue.generations.publish(db, name, space_id, force=True):
@@ -133,7 +140,6 @@ def roll_back(catalogue: Catalogue, name: str, *, wait: float = 0.0) -> tuple[Ge
 
     Raises UnknownCollection, NotFound where there is none before it, LockHeld.
     """
-    catalogue.collection(name)
     with catalogue.store.writing(wait=wait) as db:
         recorded = generations_of(db, catalogue.space_id(db, name))
         if len(recorded) < 2:
@@ -152,7 +158,6 @@ def remove(catalogue: Catalogue, name: str, generation: str, *, wait: float = 0.
 
     Raises UnknownCollection, NotFound, LockHeld.
     """
-    catalogue.collection(name)
     with catalogue.store.writing(wait=wait) as db:
         recorded = generations_of(db, catalogue.space_id(db, name))
         for info in recorded:
@@ -167,14 +172,8 @@ def sampled(catalogue: Catalogue, name: str, most: int) -> list[Chunk]:
     """At most so many chunks of a collection, evenly spread. Raises UnknownCollection."""
     collection = catalogue.collection(name)
     with catalogue.store.reading() as db:
-        space_id = catalogue.space_id(db, name)
-        every = max(1, -(-live_chunks(db, space_id) // most))
-        keys = db.execute(
-            "SELECT key FROM (SELECT key, row_number() OVER (ORDER BY key) AS place FROM chunks "
-            "WHERE space_id = ?) WHERE (place - 1) % ? = 0",
-            (space_id, every),
-        ).fetchall()
-    return collection.read([key for (key,) in keys])
+        keys = sampled_keys(db, catalogue.space_id(db, name), most=most)
+    return collection.read(keys)
 
 
 def audit(catalogue: Catalogue, name: str, vectors: Vectors, *, recall: float) -> Audit:
@@ -184,16 +183,13 @@ def audit(catalogue: Catalogue, name: str, vectors: Vectors, *, recall: float) -
     ``recall`` is the mean recall@10 that the advice is to reach. Raises UnknownCollection; NotFound where no
     generation answers.
     """
-    serving = catalogue.collection(name).generation
     with catalogue.store.reading() as db:
-        recorded = generations_of(db, catalogue.space_id(db, name))
-    info = next((info for info in recorded if info.folder == serving), None)
-    if info is None:
+        serving = catalogue.generations.newest(db, catalogue.space_id(db, name))
+    if serving is None:
         raise NotFound(f"collection {name!r} has no index: `rag index build -c {name}` makes one")
+    info, index = serving.info, serving.vectors
     settings = catalogue.generations.settings
-    folder = catalogue.store.indexes / info.folder / "vectors"
-    coarse = COARSE[info.kind]
-    index = VectorIndex.open(folder, coarse=coarse, settings=settings)
+    folder = catalogue.store.indexes / info.folder / VECTORS
     truth = [
         scores
         for start in range(0, len(vectors), SCANNED_AT_ONCE)
@@ -204,9 +200,9 @@ def audit(catalogue: Catalogue, name: str, vectors: Vectors, *, recall: float) -
         index.scan(vectors[:1], k=10)
     scan_ms = (time.perf_counter() - began) * 1e3 / TIMED_SCANS
     tried = []
-    for factor in (1.0,) if coarse.exact else EFFORTS:
+    for factor in (1.0,) if index.exact else EFFORTS:
         at = replace(settings, effort=settings.effort * factor)
-        opened = index if factor == 1 else VectorIndex.open(folder, coarse=coarse, settings=at)
+        opened = index if factor == 1 else VectorIndex.open(folder, coarse=COARSE[info.kind], settings=at)
         tried.append(_measured(opened, vectors, truth, effort=at.effort))
     advice = next((one.effort for one in tried if one.recall_at_10 >= recall), None)
     return Audit(info, len(vectors), settings.effort, tuple(tried), scan_ms, advice)

@@ -83,7 +83,7 @@ class VectorIndex:
     """A matrix and what proposes rows of it. Safe in any thread."""
 
     def __init__(self, matrix: Matrix, coarse: Coarse) -> None:
-        self._matrix = matrix
+        self.matrix = matrix
         self._coarse = coarse
         self._allowed: OrderedDict[int, _Allowed] = OrderedDict()
 
@@ -111,7 +111,7 @@ class VectorIndex:
     @property
     def keys(self) -> Keys:
         """The keys it holds, rising."""
-        return self._matrix.keys
+        return self.matrix.keys
 
     @property
     def exact(self) -> bool:
@@ -158,20 +158,20 @@ class VectorIndex:
         return self._scanned(vectors, k=k, mask=None)
 
     def _scored(self, vector: Vectors, places: Places, *, k: int) -> tuple[Keys, npt.NDArray[np.float32]]:
-        return scan(self.keys[places], self._matrix.take(places), vector, k=k)
+        return scan(self.keys[places], self.matrix.take(places), vector, k=k)
 
     def _scanned(
         self, vectors: Vectors, *, k: int, mask: Mask | None
     ) -> list[tuple[Keys, npt.NDArray[np.float32]]]:
         found = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in vectors]
-        for start, rows in self._matrix.blocks():
+        for start, rows in self.matrix.blocks():
             keys = self.keys[start : start + len(rows)]
             if mask is not None:
                 inside = mask[start : start + len(rows)]
                 keys, rows = keys[inside], rows[inside]
             products = rows @ vectors.T
             for number, (best_keys, best_scores) in enumerate(found):
-                floor = best_scores[-1] - 2 * margin(self._matrix.dim) if len(best_keys) == k else -np.inf
+                floor = best_scores[-1] - 2 * margin(self.matrix.dim) if len(best_keys) == k else -np.inf
                 near = np.flatnonzero(products[:, number] >= floor)
                 more_keys, more_scores = scan(keys[near], rows[near], vectors[number], k=k)
                 found[number] = best(

@@ -15,12 +15,10 @@ import typer
 
 from api.cli.common import DataOption, JsonOption, duration, number, one_line, print_json
 from api.cli.doctor import print_report, report_json
+from api.cli.progress import LOG_EVERY
 
 if TYPE_CHECKING:
     from indexes.archive import Held
-
-LOG_EVERY = 10.0
-"""Seconds between two lines in a log about one stage."""
 
 
 def backup(
@@ -31,10 +29,12 @@ def backup(
 ) -> None:
     """Write everything that cannot be rebuilt into one file. Ingests and searches may go on meanwhile."""
     from api.cli.common import services
+    from indexes.backup import backup as write
 
     started = time.monotonic()
     with services(data) as wired, _ended_cleanly():
-        manifest = wired.backup(file, force=force, on_progress=_stages(quiet=as_json))
+        store = wired.catalogue().store
+        manifest = write(store, file, force=force, on_progress=_stages(quiet=as_json))
     if as_json:
         print_json({"file": str(file), **asdict(manifest)})
     else:

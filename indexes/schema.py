@@ -170,7 +170,7 @@ def refuse_newer(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRA
     """Raise SchemaTooNew for a catalogue that a newer promptwell wrote."""
     if (found := version(db)) > len(migrations):
         raise SchemaTooNew(
-            f"the catalogue has schema {found}, this promptwell reads up to {len(migrations)}: "
+            f"the data folder has schema {found}, this promptwell reads up to {len(migrations)}: "
             "install the promptwell that wrote it, or a newer one (pip install -U promptwell)"
         )
 

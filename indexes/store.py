@@ -1,4 +1,4 @@
-"""The data folder: where things lie, who may read, who may write.
+"""A database of the data folder: where it lies, who may read, who may write.
 
 A reader gets a read-only connection inside one read transaction. The writer gets the one
 connection that can write, while it holds the lock. SQLite before 3.51.3 can lose a WAL when two
@@ -13,10 +13,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from indexes.lock import writer_lock
-from indexes.schema import MIGRATIONS, migrate, refuse_newer, version
+from indexes.schema import MIGRATIONS, Migration, migrate, refuse_newer, version
 from rag.errors import CatalogueDamaged, NotFound, StorageError
 
 BUSY_SECONDS = 10.0
@@ -25,25 +26,52 @@ PAGE_BYTES = 8192
 CHECKPOINT_PAGES = 2000
 
 
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One SQLite file of a data folder, the lock that its writer holds, and the migrations to its tables,
+    of which the first makes ``meta`` with the counter ``commits``. ``mend`` makes a missing one."""
+
+    file: str
+    lock: str
+    migrations: tuple[Migration, ...]
+    mend: str
+
+
+CATALOGUE = Database("catalogue.db", "writer.lock", MIGRATIONS, "run `rag ingest PATH` to make one")
+
+
+def _nowhere(_: str) -> None:
+    pass
+
+
 class Store:
-    """The files of one data folder, shared by everything that reads and writes them.
+    """One database of a data folder, shared by everything that reads and writes it.
 
     ``on_point`` is called with the name of each point that a crash is tested at. Raises NotFound
-    when there is no catalogue and ``create`` is false, SchemaTooNew, CatalogueDamaged.
+    when there is no such file and ``create`` is false, SchemaTooNew, CatalogueDamaged.
     """
 
-    def __init__(self, folder: Path, *, create: bool, on_point: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        create: bool,
+        database: Database = CATALOGUE,
+        on_point: Callable[[str], None] = _nowhere,
+    ) -> None:
         self.folder = folder
-        self.database = folder / "catalogue.db"
+        self.database = folder / database.file
         self.indexes = folder / "indexes"
         self.on_point = on_point
+        self._lock = folder / database.lock
+        self._migrations = database.migrations
         self._idle: deque[sqlite3.Connection] = deque()
         self._closed = False
         self._counting = threading.Lock()
         if create:
             folder.mkdir(parents=True, exist_ok=True)
         if not self.database.is_file() and not create:
-            raise NotFound(f"there is no catalogue in {folder}: run `rag ingest PATH` to make one")
+            raise NotFound(f"there is no {self.database.stem} in {folder}: {database.mend}")
         if not self._is_current():
             with self.writing(wait=BUSY_SECONDS):
                 pass
@@ -52,8 +80,8 @@ class Store:
         if not self.database.is_file():
             return False
         with self.reading() as db:
-            refuse_newer(db)
-            return version(db) == len(MIGRATIONS)
+            refuse_newer(db, self._migrations)
+            return version(db) == len(self._migrations)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -82,10 +110,10 @@ class Store:
         What was committed is moved from the WAL to the file, as far as no reader needs it where it is,
         before the lock is let go.
         """
-        with writer_lock(self.folder / "writer.lock", wait=wait), translated(self.database):
+        with writer_lock(self._lock, wait=wait), translated(self.database):
             db = self._connect(read_only=False)
             try:
-                migrate(db)
+                migrate(db, self._migrations)
                 yield db
                 db.execute("PRAGMA busy_timeout = 0")
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

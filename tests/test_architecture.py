@@ -134,5 +134,5 @@ def test_wheel_holds_the_four_packages_with_their_data_and_nothing_else(tmp_path
         ["git", "ls-files", *MAY_IMPORT], capture_output=True, text=True, cwd=ROOT, check=True
     ).stdout.split()
     assert set(tracked) <= set(names)
-    assert "rag/prompts/library/answer.prompty" in names
+    assert "rag/prompts/shipped/answer.prompty" in names
     assert "rag = api.cli:main" in scripts

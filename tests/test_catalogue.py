@@ -9,6 +9,8 @@ import subprocess
 import sys
 import textwrap
 import threading
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ import pytest
 from indexes import doctor
 from indexes.catalogue import Catalogue
 from indexes.schema import MIGRATIONS, migrate, version
-from indexes.store import PAGE_BYTES
+from indexes.store import CATALOGUE, PAGE_BYTES, Store
 from rag.errors import (
     CatalogueDamaged,
     EmbedderMismatch,
@@ -114,14 +116,10 @@ def test_migration_that_fails_leaves_the_schema_before_it_whole(tmp_path):
     assert version(db) == len(MIGRATIONS) + 1
 
 
-def test_older_catalogue_is_migrated_when_opened(data, monkeypatch):
+def test_older_catalogue_is_migrated_when_opened(data):
     Catalogue.open(data, create=True).close()
-    monkeypatch.setattr("indexes.schema.migrate.__defaults__", ((*MIGRATIONS, ("CREATE TABLE extra(x)",)),))
-    monkeypatch.setattr("indexes.store.MIGRATIONS", (*MIGRATIONS, ("CREATE TABLE extra(x)",)))
-    monkeypatch.setattr(
-        "indexes.schema.refuse_newer.__defaults__", ((*MIGRATIONS, ("CREATE TABLE extra(x)",)),)
-    )
-    with Catalogue.open(data, create=False) as catalogue, catalogue.store.reading() as db:
+    newer = replace(CATALOGUE, migrations=(*MIGRATIONS, ("CREATE TABLE extra(x)",)))
+    with closing(Store(data, create=False, database=newer)) as store, store.reading() as db:
         assert db.execute("SELECT count(*) FROM extra").fetchone() == (0,)
 
 

@@ -1,4 +1,4 @@
-"""Prompts as files: read, checked, rendered. The shipped ones lie in ``library``."""
+"""Prompts as files: read, checked, rendered. The shipped ones lie in ``shipped``."""
 
 from __future__ import annotations
 
@@ -44,6 +44,6 @@ def _files(folder: Path | None) -> Iterator[tuple[str, Path | Traversable]]:
     if folder is not None and folder.is_dir():
         for path in sorted(folder.rglob(f"*{_SUFFIX}")):
             yield path.relative_to(folder).with_suffix("").as_posix(), path
-    for shipped in files("rag.prompts").joinpath("library").iterdir():
+    for shipped in files("rag.prompts").joinpath("shipped").iterdir():
         if shipped.name.endswith(_SUFFIX):
             yield shipped.name.removesuffix(_SUFFIX), shipped

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from indexes import backup
     from indexes.collection import SqliteCollection
     from indexes.doctor import Report
+    from indexes.library import PromptLibrary
     from ingest.job import IngestReport, Plan, Progress
+    from rag.prompts import PromptTemplate
 
 Tell = Callable[["Progress"], None]
 
@@ -70,6 +72,7 @@ class Services:
         self.settings = settings
         self._lock = threading.RLock()
         self._open: dict[str, Catalogue] = {}
+        self._library: PromptLibrary | None = None
         self._embedders = Embedders(settings.embedder)
         self._rerankers = Rerankers()
 
@@ -85,6 +88,9 @@ class Services:
             for catalogue in self._open.values():
                 catalogue.close()
             self._open.clear()
+            if self._library is not None:
+                self._library.close()
+                self._library = None
 
     # --- the parts ---------------------------------------------------------------------------
 
@@ -103,6 +109,26 @@ class Services:
     def exists(self) -> bool:
         """Whether anything was ever ingested into the data folder."""
         return (self.settings.data / "catalogue.db").exists()
+
+    def library(self, create: bool = False) -> PromptLibrary:
+        """The data folder's prompt library. Raises NotFound where there is none and ``create`` is False."""
+        from indexes.library import PromptLibrary
+
+        with self._lock:
+            if self._library is None:
+                self._library = PromptLibrary.open(self.settings.data, create=create)
+            return self._library
+
+    @property
+    def has_library(self) -> bool:
+        """Whether a prompt was ever pushed into the data folder."""
+        return (self.settings.data / "library.db").exists()
+
+    def prompt(self, reference: str) -> PromptTemplate:
+        """The prompt that a reference names. Raises as :func:`api.prompts.library.find`."""
+        from api.prompts.library import resolve
+
+        return resolve(self, reference)
 
     def embedder(self) -> SentenceTransformerEmbedder:
         """The embedder that the settings name."""

@@ -24,6 +24,7 @@ RagError
 │   ├── CatalogueDamaged       SQLite says that the file is not whole
 │   ├── BackupDamaged          a backup is not whole, or no backup
 │   └── IndexDamaged           a generation does not verify; searching goes on without it
+├── LabelProtected             a protected label asks for a review, or for tests that passed: HTTP 409
 └── ModelError                 the LLM could not be reached or refused: HTTP 502
 
 A message says what was wrong, what the valid choices are, and the command that mends it.
@@ -44,6 +45,7 @@ __all__ = [
     "InvalidQuery",
     "InvalidSetting",
     "InvalidTemplate",
+    "LabelProtected",
     "LockHeld",
     "MissingVariables",
     "ModelError",
@@ -193,6 +195,10 @@ class OverBudget(PromptError):
 
 class EvaluationError(UsageError):
     """A judged set that cannot be read, or that judges nothing of what is there."""
+
+
+class LabelProtected(RagError):
+    """A protected label may not move to a version yet, or be taken away."""
 
 
 class ModelError(RagError):

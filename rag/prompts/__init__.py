@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 from rag.errors import InvalidTemplate, UnknownPrompt
 from rag.prompts.template import PromptTemplate, RenderedPrompt
 
-__all__ = ["PromptTemplate", "RenderedPrompt", "load", "names"]
+__all__ = ["PromptTemplate", "RenderedPrompt", "load", "names", "part_reader"]
 
 _SUFFIX = ".prompty"
 
@@ -24,10 +24,10 @@ def load(name: str, *, folder: Path | None = None) -> PromptTemplate:
     >>> load("answer").name
     'answer'
     """
-    for found, file in _files(folder):
+    for home, found, file in _files(folder):
         if found == name:
             try:
-                return PromptTemplate.parse(file.read_text("utf-8"), name=name)
+                return PromptTemplate.parse(file.read_text("utf-8"), name=name, read=part_reader(home))
             except InvalidTemplate as error:
                 raise InvalidTemplate(f"{file}: {error}") from None
             except (OSError, UnicodeDecodeError) as error:
@@ -37,13 +37,40 @@ def load(name: str, *, folder: Path | None = None) -> PromptTemplate:
 
 def names(*, folder: Path | None = None) -> list[str]:
     """The names that :func:`load` takes, in order."""
-    return sorted({name for name, _ in _files(folder)})
+    return sorted({name for _, name, _ in _files(folder)})
 
 
-def _files(folder: Path | None) -> Iterator[tuple[str, Path | Traversable]]:
+def part_reader(folder: Path | Traversable) -> Callable[[str], str]:
+    """What gives the text of a part by its path below ``folder``; KeyError for one that is not there.
+
+    >>> part_reader(files("rag.prompts").joinpath("shipped"))("../../errors.py")
+    Traceback (most recent call last):
+    ...
+    KeyError: '../../errors.py'
+    """
+
+    def read(path: str) -> str:
+        steps = path.split("/")
+        if not path or "\\" in path or any(step in ("", ".", "..") for step in steps):
+            raise KeyError(path)
+        file = folder.joinpath(*steps)
+        if isinstance(folder, Path) and not Path(str(file)).resolve().is_relative_to(folder.resolve()):
+            raise KeyError(path)  # a link that leads out
+        if not file.is_file():
+            raise KeyError(path)
+        return file.read_text("utf-8")
+
+    return read
+
+
+def _files(folder: Path | None) -> Iterator[tuple[Path | Traversable, str, Path | Traversable]]:
+    """Folder, name and file of each prompt; names that begin with _ or . are parts of others, or hidden."""
     if folder is not None and folder.is_dir():
         for path in sorted(folder.rglob(f"*{_SUFFIX}")):
-            yield path.relative_to(folder).with_suffix("").as_posix(), path
-    for shipped in files("rag.prompts").joinpath("shipped").iterdir():
+            below = path.relative_to(folder)
+            if not any(step.startswith(("_", ".")) for step in below.parts):
+                yield folder, below.as_posix().removesuffix(_SUFFIX), path
+    home = files("rag.prompts").joinpath("shipped")
+    for shipped in home.iterdir():
         if shipped.name.endswith(_SUFFIX):
-            yield shipped.name.removesuffix(_SUFFIX), shipped
+            yield home, shipped.name.removesuffix(_SUFFIX), shipped

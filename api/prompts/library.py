@@ -1,0 +1,91 @@
+"""Prompts by reference: the file in work, the library's version, the shipped one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rag import prompts
+from rag.errors import UnknownPrompt
+from rag.prompts import PromptTemplate
+from rag.prompts.versions import PRODUCTION, SUFFIX, TESTS, Version, reference
+
+if TYPE_CHECKING:
+    from api.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a reference leads to. ``label`` is the one that it was taken by, "" for none; ``version`` is
+    None unless it is the library's; ``tests`` is the text of its tests, None without any."""
+
+    template: PromptTemplate
+    origin: Literal["file", "library", "shipped"]
+    version: Version | None = None
+    label: str = ""
+    tests: str | None = None
+
+
+def resolve(services: Services, text: str) -> PromptTemplate:
+    """The prompt that a reference names. Raises as :func:`find`."""
+    return find(services, text).template
+
+
+def find(services: Services, text: str) -> Found:
+    """What a reference names, and where it is from.
+
+    A plain name is the file in the settings' folder, else the library's ``production``, else the shipped
+    prompt. Raises PromptError for what cannot be a reference, UnknownPrompt, which says what there is, and
+    InvalidTemplate.
+    """
+    asked = reference(text)
+    folder = services.settings.prompts.dir
+    if asked.path is not None:
+        return _of_file(folder, asked.path)
+    if asked.number is None and not asked.label:
+        if (path := folder / f"{asked.name}{SUFFIX}").is_file():
+            return _of_file(folder, path)
+        if (found := _in_production(services, asked.name)) is not None:
+            return found
+        try:
+            return Found(prompts.load(asked.name), "shipped")
+        except UnknownPrompt:
+            raise _unknown(services, asked.name) from None
+    library = services.library()
+    version = library.version(asked.name, asked.number or asked.label)
+    return Found(version.template(), "library", version, asked.label, library.tests(asked.name))
+
+
+def _of_file(folder: Path, path: Path) -> Found:
+    if not path.is_file():
+        raise UnknownPrompt(f"there is no file {path}")
+    root = folder if path.resolve().is_relative_to(folder.resolve()) else path.parent
+    name = path.resolve().relative_to(root.resolve()).as_posix().removesuffix(SUFFIX)
+    template = replace(prompts.load(name, folder=root), name=name)
+    beside = path.with_name(path.name.removesuffix(SUFFIX) + TESTS)
+    return Found(template, "file", tests=beside.read_text("utf-8") if beside.is_file() else None)
+
+
+def _in_production(services: Services, name: str) -> Found | None:
+    if not services.has_library:
+        return None
+    library = services.library()
+    try:
+        version = library.version(name, PRODUCTION)
+    except UnknownPrompt:
+        return None
+    return Found(version.template(), "library", version, PRODUCTION, library.tests(name))
+
+
+def _unknown(services: Services, name: str) -> UnknownPrompt:
+    if services.has_library:
+        try:
+            services.library().version(name, PRODUCTION)
+        except UnknownPrompt as error:
+            if name in services.library().names():  # it is there, and not in production
+                return error
+    kept = services.library().names() if services.has_library else []
+    there = sorted({*prompts.names(folder=services.settings.prompts.dir), *kept})
+    shown = ", ".join(there[:20]) + (f" and {len(there) - 20} more" if len(there) > 20 else "")
+    return UnknownPrompt(f"no prompt {name!r}; there are: {shown}")

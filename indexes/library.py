@@ -1,0 +1,407 @@
+"""The prompt library: every version of every prompt, its tests, its labels, and who did what.
+
+One SQLite file of the data folder, with a lock of its own: an ingest may hold the catalogue's for hours.
+Versions are written once; labels are pointers that move; each change is one transaction that also appends
+to the log, so that what is in force and why it is can never disagree.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from indexes import library_review as review
+from indexes import library_rows as rows
+from indexes.library_schema import LIBRARY
+from indexes.store import Store, transaction
+from rag.errors import PromptError
+from rag.prompts.versions import Draft, Event, Facts, Version, checked_label, checked_name
+
+WAIT = 5.0
+"""Seconds that a write waits for another one: each takes milliseconds."""
+_HEADS = (
+    "SELECT p.name, v.number, v.digest, t.sha256, coalesce((SELECT u.sha256 FROM tests s "
+    "JOIN texts u ON u.id = s.text_id WHERE s.prompt_id = p.id ORDER BY s.id DESC LIMIT 1), ''), p.removed "
+    "FROM newest v JOIN prompts p ON p.id = v.prompt_id JOIN texts t ON t.id = v.text_id"
+)
+_PARTS = (
+    "SELECT p.name, s.path, t.sha256 FROM newest v JOIN prompts p ON p.id = v.prompt_id "
+    "JOIN parts s ON s.version_id = v.id JOIN texts t ON t.id = s.text_id"
+)
+_ENTRIES = (
+    "SELECT p.id, p.name, v.number, v.facts, v.author, v.created_at, "
+    "EXISTS(SELECT 1 FROM tests s WHERE s.prompt_id = p.id) FROM newest v "
+    "JOIN prompts p ON p.id = v.prompt_id WHERE NOT p.removed ORDER BY p.name"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a push compares with: the newest version's digest, the SHA-256 (hex) of its file's text and of
+    each part by path, and of the prompt's tests ("" without any)."""
+
+    number: int
+    digest: str
+    sha256: str
+    parts: Mapping[str, str]
+    tests: str
+    removed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A prompt at a glance: number, facts, author, time of its newest version, and its labels."""
+
+    name: str
+    latest: int
+    labels: Mapping[str, int]
+    facts: Facts
+    author: str
+    changed_at: str
+    tests: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a prompt's tests on a version. ``tests_digest`` says which tests they were."""
+
+    number: int
+    tests_digest: str
+    passed: int
+    failed: int
+    unevaluated: int
+    detail: Mapping[str, Any]
+    author: str
+    at: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether some passed and none did not."""
+        return self.passed > 0 and not self.failed and not self.unevaluated
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did: versions by prompt as (before, now), prompts whose tests changed, and labels that
+    moved as (before, now); before is 0 where there was none."""
+
+    versions: Mapping[str, tuple[int, int]]
+    tests: tuple[str, ...]
+    labels: Mapping[str, tuple[int, int]]
+
+
+class PromptLibrary:
+    """The library of a data folder, for any number of threads and processes.
+
+    ``self_approval`` lets who pushed a version approve it.
+    """
+
+    def __init__(self, store: Store, *, self_approval: bool = False) -> None:
+        """Use :meth:`open`."""
+        self.store = store
+        self.self_approval = self_approval
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        create: bool,
+        self_approval: bool = False,
+        on_point: Callable[[str], None] = lambda _: None,
+    ) -> Self:
+        """The library in a data folder; ``create`` makes both where they are not.
+
+        Raises NotFound, SchemaTooNew, CatalogueDamaged.
+        """
+        store = Store(folder, create=create, database=LIBRARY, on_point=on_point)
+        return cls(store, self_approval=self_approval)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.store.close()
+
+    @contextmanager
+    def changing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction under the lock: all of the block, or nothing of it. Raises LockHeld."""
+        with self.store.writing(wait=WAIT) as db, transaction(db):
+            yield db
+            self.store.on_point("library:written")
+
+    # --- what there is ------------------------------------------------------------------------
+
+    def heads(self) -> dict[str, Head]:
+        """Every prompt by name, those that were removed too."""
+        with self.store.reading() as db:
+            parts: dict[str, dict[str, str]] = {}
+            for name, path, digest in db.execute(_PARTS):
+                parts.setdefault(name, {})[path] = digest
+            return {
+                name: Head(number, digest, sha256, parts.get(name, {}), tests, bool(removed))
+                for name, number, digest, sha256, tests, removed in db.execute(_HEADS)
+            }
+
+    def entries(self) -> list[Entry]:
+        """Every prompt that was not removed, by name."""
+        with self.store.reading() as db:
+            labels: dict[int, dict[str, int]] = {}
+            for prompt, label, number in db.execute("SELECT * FROM labels ORDER BY prompt_id, name"):
+                labels.setdefault(prompt, {})[label] = number
+            return [
+                Entry(name, number, labels.get(key, {}), Facts.from_json(facts), author, at, bool(tests))
+                for key, name, number, facts, author, at, tests in db.execute(_ENTRIES)
+            ]
+
+    def names(self) -> list[str]:
+        """The prompts that were not removed, in order."""
+        with self.store.reading() as db:
+            return [row[0] for row in db.execute("SELECT name FROM prompts WHERE NOT removed ORDER BY name")]
+
+    def version(self, name: str, which: int | str | None = None) -> Version:
+        """A version by its number or by a label (None: ``production``). Raises UnknownPrompt."""
+        with self.store.reading() as db:
+            return rows.version_of(db, *rows.number_of(db, name, which))
+
+    def versions(self, name: str) -> list[Version]:
+        """Every version of a prompt, oldest first; of one that was removed too. Raises UnknownPrompt."""
+        with self.store.reading() as db:
+            prompt = rows.prompt_id(db, name, removed=True)
+            found = db.execute(
+                f"{rows.VERSION} WHERE v.prompt_id = ? ORDER BY v.number", (prompt,)
+            ).fetchall()
+            return [rows.version_in(db, row) for row in found]
+
+    def of_digest(self, digest: str) -> Version | None:
+        """The newest version with this digest, whichever prompt's."""
+        with self.store.reading() as db:
+            sql = f"{rows.VERSION} WHERE v.digest = ? ORDER BY v.id DESC LIMIT 1"
+            row = db.execute(sql, (digest,)).fetchone()
+            return rows.version_in(db, row) if row else None
+
+    def labels(self, name: str) -> dict[str, int]:
+        """Where each label of a prompt stands. Raises UnknownPrompt."""
+        with self.store.reading() as db:
+            return rows.labels_of(db, rows.prompt_id(db, name))
+
+    def tests(self, name: str) -> str | None:
+        """The newest tests of a prompt, as their file; their digest is ``library_rows.sha256`` of it."""
+        with self.store.reading() as db:
+            return review.tests_of(db, rows.prompt_id(db, name))
+
+    def log(self, name: str | None = None, *, limit: int = 1000) -> list[Event]:
+        """What was done, newest first: all of it, or with one prompt. Raises UnknownPrompt."""
+        with self.store.reading() as db:
+            if name is None:
+                found = db.execute(f"{rows.EVENT} ORDER BY l.id DESC LIMIT ?", (limit,))
+            else:
+                prompt = rows.prompt_id(db, name, removed=True)
+                sql = f"{rows.EVENT} WHERE l.prompt_id = ? ORDER BY l.id DESC LIMIT ?"
+                found = db.execute(sql, (prompt, limit))
+            return [rows.event_of(row) for row in found]
+
+    # --- versions -----------------------------------------------------------------------------
+
+    def push(
+        self,
+        drafts: Sequence[Draft],
+        *,
+        author: str,
+        message: str = "",
+        tests: Mapping[str, str] | None = None,
+        label: str = "",
+        labelled: Sequence[str] = (),
+    ) -> Pushed:
+        """Make a version of each draft that is not what its newest version is, in one transaction.
+
+        ``tests`` are files by prompt, of prompts that are there or among the drafts. ``label`` is moved to
+        the newest version of the drafts and of ``labelled``. Raises LabelProtected, and nothing is written.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     library = PromptLibrary.open(Path(folder), create=True)
+        ...     draft = Draft("hi", "Say hi.", {}, "d1", Facts())
+        ...     library.push([draft], author="ana").versions, library.push([draft], author="ana").versions
+        ({'hi': (0, 1)}, {})
+        """
+        if label:
+            checked_label(label)
+        made: dict[str, tuple[int, int]] = {}
+        tested, moved = [], {}
+        with self.changing() as db:
+            for draft in drafts:
+                change = _push(db, draft, author=author, message=message)
+                if change:
+                    made[draft.name] = change
+            for name, text in (tests or {}).items():
+                prompt = rows.prompt_id(db, name)
+                if text != review.tests_of(db, prompt):
+                    db.execute(
+                        "INSERT INTO tests(prompt_id, text_id, author, created_at) VALUES(?, ?, ?, ?)",
+                        (prompt, rows.text_id(db, text), author, rows.now()),
+                    )
+                    rows.record(db, "tests", who=author, why=message, prompt=prompt)
+                    tested.append(name)
+            if label:
+                for name in dict.fromkeys([*(draft.name for draft in drafts), *labelled]):
+                    prompt = rows.prompt_id(db, name)
+                    number = rows.latest(db, prompt)
+                    before = self._move(db, name, prompt, number, label, who=author, why=message)
+                    if before != number:
+                        moved[name] = (before, number)
+        return Pushed(made, tuple(tested), moved)
+
+    def remove(self, name: str, *, author: str, why: str = "") -> None:
+        """Take a prompt off the list: it is found no more, its history stays, pushing restores it.
+
+        Raises UnknownPrompt, LabelProtected where a protected label stands on it.
+        """
+        with self.changing() as db:
+            prompt = rows.prompt_id(db, name)
+            review.require_unprotected(db, name, rows.labels_of(db, prompt), "removed")
+            db.execute("UPDATE prompts SET removed = 1 WHERE id = ?", (prompt,))
+            rows.record(db, "remove", who=author, why=why, prompt=prompt, number=rows.latest(db, prompt))
+
+    # --- labels -------------------------------------------------------------------------------
+
+    def move(self, name: str, which: int | str, label: str, *, author: str, why: str = "") -> tuple[int, int]:
+        """Let a label stand on a version (a number, or where another label stands). Returns where it stood
+        (0: nowhere) and where it stands. Raises UnknownPrompt, LabelProtected."""
+        checked_label(label)
+        with self.changing() as db:
+            prompt, number = rows.number_of(db, name, which)
+            return self._move(db, name, prompt, number, label, who=author, why=why), number
+
+    def roll_back(self, name: str, label: str, *, author: str, why: str = "") -> tuple[int, int]:
+        """Let a label stand where it stood before its last move; that is a move too. Returns as :meth:`move`.
+
+        Raises UnknownPrompt, PromptError where it never stood elsewhere, LabelProtected.
+        """
+        checked_label(label)
+        with self.changing() as db:
+            prompt, number = rows.number_of(db, name, label)
+            last = db.execute(
+                "SELECT before FROM log WHERE prompt_id = ? AND label = ? "
+                "AND action IN ('label', 'rollback') ORDER BY id DESC LIMIT 1",
+                (prompt, label),
+            ).fetchone()
+            if not last or not last[0]:
+                raise PromptError(
+                    f"{label} of {name!r} stood nowhere before version {number}: "
+                    f"`rag prompts unlabel {name} {label}` takes it away"
+                )
+            to = int(last[0])
+            self._move(db, name, prompt, to, label, who=author, why=why, action="rollback")
+            return number, to
+
+    def unlabel(self, name: str, label: str, *, author: str, why: str = "") -> int:
+        """Take a label away. Returns where it stood. Raises UnknownPrompt, LabelProtected."""
+        checked_label(label)
+        with self.changing() as db:
+            prompt, number = rows.number_of(db, name, label)
+            review.require_unprotected(db, name, [label], "taken away")
+            db.execute("DELETE FROM labels WHERE prompt_id = ? AND name = ?", (prompt, label))
+            rows.record(db, "unlabel", who=author, why=why, prompt=prompt, label=label, before=number)
+            return number
+
+    def _move(
+        self,
+        db: sqlite3.Connection,
+        name: str,
+        prompt: int,
+        number: int,
+        label: str,
+        *,
+        who: str,
+        why: str,
+        action: str = "label",
+    ) -> int:
+        before = rows.labels_of(db, prompt).get(label, 0)
+        if before != number:
+            review.require_allowed(db, name, prompt, number, label, self_approval=self.self_approval)
+            db.execute(
+                "INSERT INTO labels VALUES(?, ?, ?) ON CONFLICT DO UPDATE SET number = excluded.number",
+                (prompt, label, number),
+            )
+            rows.record(
+                db, action, who=who, why=why, prompt=prompt, number=number, label=label, before=before
+            )
+        return before
+
+    # --- test runs ----------------------------------------------------------------------------
+
+    def record_run(
+        self,
+        name: str,
+        number: int,
+        tests_digest: str,
+        passed: int,
+        failed: int,
+        unevaluated: int,
+        detail: Mapping[str, Any],
+        author: str,
+    ) -> None:
+        """Keep the result of a run of a prompt's tests on a version. Raises UnknownPrompt."""
+        with self.changing() as db:
+            prompt, number = rows.number_of(db, name, number)
+            told = json.dumps(dict(detail), ensure_ascii=False)
+            db.execute(
+                "INSERT INTO runs(prompt_id, number, tests_digest, passed, failed, unevaluated, detail, "
+                "author, created_at) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (prompt, number, tests_digest, passed, failed, unevaluated, told, author, rows.now()),
+            )
+            why = f"{passed} passed, {failed} failed, {unevaluated} not evaluated"
+            rows.record(db, "test", who=author, why=why, prompt=prompt, number=number)
+
+    def runs(self, name: str, number: int | None = None) -> list[Run]:
+        """The runs of a version, or of all, newest first. Raises UnknownPrompt."""
+        with self.store.reading() as db:
+            prompt = rows.prompt_id(db, name, removed=True)
+            found = db.execute(
+                "SELECT number, tests_digest, passed, failed, unevaluated, detail, author, created_at "
+                "FROM runs WHERE prompt_id = ? AND (? IS NULL OR number = ?) ORDER BY id DESC",
+                (prompt, number, number),
+            )
+            return [
+                Run(number, digest, passed, failed, unevaluated, json.loads(detail), author, at)
+                for number, digest, passed, failed, unevaluated, detail, author, at in found
+            ]
+
+
+def _push(db: sqlite3.Connection, draft: Draft, *, author: str, message: str) -> tuple[int, int] | None:
+    """Write a version, unless the newest one is the same and its prompt is there; then None."""
+    name = checked_name(draft.name)
+    db.execute("INSERT INTO prompts(name) VALUES(?) ON CONFLICT DO NOTHING", (name,))
+    prompt = rows.prompt_id(db, name, removed=True)
+    before = rows.latest(db, prompt)
+    (removed,) = db.execute("SELECT removed FROM prompts WHERE id = ?", (prompt,)).fetchone()
+    if removed:
+        db.execute("UPDATE prompts SET removed = 0 WHERE id = ?", (prompt,))
+        rows.record(db, "restore", who=author, why=message, prompt=prompt, number=before)
+    if before:
+        newest = rows.version_of(db, prompt, before)
+        if (newest.source, dict(newest.parts)) == (draft.source, dict(draft.parts)):
+            return (before, before) if removed else None
+    number = before + 1
+    made = db.execute(
+        "INSERT INTO versions(prompt_id, number, text_id, digest, facts, author, message, created_at) "
+        "VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            prompt,
+            number,
+            rows.text_id(db, draft.source),
+            draft.digest,
+            draft.facts.as_json(),
+            author,
+            message,
+            rows.now(),
+        ),
+    )
+    for path, text in draft.parts.items():
+        db.execute("INSERT INTO parts VALUES(?, ?, ?)", (made.lastrowid, path, rows.text_id(db, text)))
+    rows.record(db, "push", who=author, why=message, prompt=prompt, number=number, before=before)
+    return before, number

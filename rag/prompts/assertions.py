@@ -163,9 +163,10 @@ _PROMPTFOO = """
     javascript python ruby webhook cost latency perplexity perplexity-score classifier moderation guardrails
     model-graded-closedqa model-graded-factuality factuality answer-relevance context-faithfulness
     context-relevance conversation-relevance g-eval pi select-best max-score human search-rubric agent-rubric
-    is-sql contains-sql is-xml contains-xml is-html contains-html rouge-n bleu gleu meteor levenshtein word-count
-    is-refusal finish-reason is-valid-function-call is-valid-openai-function-call is-valid-openai-tools-call
-    tool-call-f1 skill-used trace-span-count trace-span-duration trace-error-spans"""
+    is-sql contains-sql is-xml contains-xml is-html contains-html rouge-n bleu gleu meteor levenshtein
+    word-count is-refusal finish-reason is-valid-function-call is-valid-openai-function-call
+    is-valid-openai-tools-call tool-call-f1 skill-used trace-span-count trace-span-duration
+    trace-error-spans"""
 _NOT_RUN = frozenset(_PROMPTFOO.split())
 """promptfoo's that are not run here: some would run code of the file, some ask services."""
 _KEYS = ("type", "value", "threshold", "weight", "metric", "assert")

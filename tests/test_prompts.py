@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rag.context import fit
 from rag.errors import InvalidTemplate, MissingVariables, PromptError, UnknownPrompt
+from rag.neutral import neutral
 from rag.prompts import PromptTemplate, load, names
 from rag.types import Chunk, Hit
 
@@ -95,7 +96,7 @@ def test_hostile_values_and_passages_change_neither_roles_nor_blocks(payload):
     assert rendered.messages[2].content == "Let me see."
     user = rendered.messages[1].content
     assert user.count(f"<passage-{context.nonce} ") == user.count(f"</passage-{context.nonce}>") == 3
-    harmless = payload.replace("\x00", "\ufffd").replace("\ud800", "\ufffd")
+    harmless = neutral(payload.replace("\x00", "\ufffd").replace("\ud800", "\ufffd"))
     assert harmless.strip("\n") in rendered.messages[0].content
 
 

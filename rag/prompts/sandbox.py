@@ -1,60 +1,58 @@
 """Jinja for templates that are not wholly trusted: a small part of the language, bounded in every way.
 
-A template can print values, choose with ``if``, loop with ``for`` and apply a few filters. It cannot
-call, assign, include, import, define or compute: without those nothing grows beyond its inputs, and
-what is left (loop steps, the output, what a filter returns) is counted.
+A template can print values, choose with ``if``, loop with ``for``, apply a few filters and include files that
+are put in when it is read. It cannot call, assign, import, define or compute: without those nothing grows
+beyond its inputs, and what is left is counted: loop steps, the work they and the filters and comparisons
+make, the output, what a filter returns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, cast
 
-from jinja2 import StrictUndefined, Template, TemplateError, nodes, pass_context
+from jinja2 import StrictUndefined, Template, TemplateError, nodes
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
-from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
 
 from rag.errors import InvalidTemplate, PromptError
+from rag.neutral import without_markers
+from rag.prompts.meter import COUNTING, METER, Meter, Metered, printed
+from rag.prompts.parts import Parts
 
-MAX_STEPS = 10_000
-"""Loop steps of one render, all loops together."""
 MAX_OUTPUT = 2_000_000
 """Characters of one rendered message, and of what a single filter may return."""
-
 _FILTERS = (
     *("abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "int", "items", "last"),
     *("length", "list", "lower", "reverse", "sort", "string", "title", "tojson", "trim", "unique", "upper"),
+)
+FILTERS = tuple(sorted((*_FILTERS, "join")))
+"""The filters that a template may use."""
+_TESTS = (
+    *("boolean", "defined", "divisibleby", "eq", "equalto", "even", "false", "float", "ge", "gt", "in"),
+    *(
+        "greaterthan",
+        "integer",
+        "iterable",
+        "le",
+        "lessthan",
+        "lower",
+        "lt",
+        "mapping",
+        "ne",
+        "none",
+        "number",
+    ),
+    *("odd", "sequence", "string", "true", "undefined", "upper", "==", "!=", ">", ">=", "<", "<="),
 )
 _ALLOWED: tuple[type[nodes.Node], ...] = (
     *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.If, nodes.For),
     *(nodes.CondExpr, nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not, nodes.Getattr),
     *(nodes.Getitem, nodes.Filter, nodes.Test, nodes.List, nodes.Tuple, nodes.Dict, nodes.Pair),
-    nodes.Keyword,
+    *(nodes.Keyword, nodes.Include, nodes.Neg, nodes.Pos),
 )
-_STEPS = "__steps__"
-_COUNTED = "counted steps"  # a space: no template can name this filter
-
-
-class _Steps:
-    """The loop steps left to one render."""
-
-    def __init__(self) -> None:
-        self._left = MAX_STEPS
-
-    def take(self, items: Iterable[Any]) -> Iterator[Any]:
-        for item in items:
-            self._left -= 1
-            if self._left < 0:
-                raise SecurityError(f"the template's loops take more than {MAX_STEPS} steps")
-            yield item
-
-
-@pass_context
-def _counted(context: Context, items: Iterable[Any]) -> Iterator[Any]:
-    steps = cast(_Steps, context.resolve(_STEPS))
-    return steps.take(items)
 
 
 def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,7 +61,7 @@ def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
         result = function(*arguments, **options)
         if isinstance(result, str) and len(result) > MAX_OUTPUT:
             raise SecurityError(f"a filter returned more than {MAX_OUTPUT} characters")
-        return result
+        return list(result) if isinstance(result, Iterator) else result
 
     return bounded
 
@@ -75,18 +73,24 @@ def _join(items: Iterable[Any], separator: str = "") -> str:
     return separator.join(parts)
 
 
+@cache
 def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+    # Not optimized: nothing is computed, and nothing grows, while a template is only read.
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, keep_trailing_newline=True, optimized=False, finalize=printed
+    )
     kept = {name: _bounded(environment.filters[name]) for name in _FILTERS}
-    environment.filters = {**kept, "join": _join, _COUNTED: _counted}
+    environment.filters = {**kept, "join": _join, **COUNTING}
+    environment.tests = {name: environment.tests[name] for name in _TESTS}
     environment.globals = {}
     return environment
 
 
-def compiled(source: str, *, first_line: int) -> tuple[Template, frozenset[str]]:
-    """The template and the names of the variables it uses. Raises InvalidTemplate with the line.
+def compiled(source: str, *, first_line: int, parts: Parts | None = None) -> tuple[Template, frozenset[str]]:
+    """A message's template and the variables that it uses. Raises InvalidTemplate with the line, and the file
+    where it is an included one.
 
-    ``first_line`` is where ``source`` begins in its file, from 1.
+    ``first_line`` is where ``source`` begins in its file, from 1; ``parts`` reads what it includes.
 
     >>> template, names = compiled("Hi {{ name }}", first_line=1)
     >>> sorted(names), rendered(template, {"name": "{{ evil }}"})
@@ -95,53 +99,93 @@ def compiled(source: str, *, first_line: int) -> tuple[Template, frozenset[str]]
     from jinja2.meta import find_undeclared_variables
 
     environment = _environment()
+    parts = parts or Parts(None, own="")
     try:
-        tree = environment.parse(source)
-    except TemplateSyntaxError as error:
-        line = first_line + error.lineno - 1
-        raise InvalidTemplate(f"line {line}: {error.message}") from None
-    except RecursionError:
-        raise InvalidTemplate(f"line {first_line}: nested too deeply") from None
-    for node in tree.find_all(nodes.Node):
-        line = first_line + getattr(node, "lineno", 1) - 1
-        _check(node, line)
-    for loop in list(tree.find_all(nodes.For)):
-        loop.iter = nodes.Filter(loop.iter, _COUNTED, [], [], None, None, lineno=loop.lineno)
-    tree.set_environment(environment)
-    names = frozenset(find_undeclared_variables(tree))
-    try:
+        tree = _tree(source, first_line, parts, (parts.own,))
+        try:
+            parts.compiling(sum(1 for _ in tree.find_all(nodes.Node)))
+        except InvalidTemplate as error:
+            raise InvalidTemplate(f"line {first_line}: {error}") from None
+        names = frozenset(find_undeclared_variables(tree))
+        tree = Metered().visit(tree)
+        tree.set_environment(environment)
         code: Any = environment.compile(tree)
-    except (TemplateError, RecursionError, SyntaxError) as error:
-        raise InvalidTemplate(f"line {first_line}: {error}") from None
+    except (TemplateError, RecursionError, SyntaxError, MemoryError) as error:
+        told = error if isinstance(error, TemplateError) else "nested too deeply"
+        raise InvalidTemplate(f"line {first_line}: {told}") from None
     return Template.from_code(environment, code, {}), names
 
 
-def _check(node: nodes.Node, line: int) -> None:
+def _tree(source: str, first_line: int, parts: Parts, trail: tuple[str, ...]) -> nodes.Template:
+    """The checked nodes of a text, with those of the files that it includes in their places."""
+
+    def fault(line: int, problem: object) -> InvalidTemplate:
+        file = f"{trail[-1]}, " if len(trail) > 1 else ""
+        return InvalidTemplate(f"{file}line {first_line + line - 1}: {problem}")
+
+    try:
+        tree = _environment().parse(source)
+    except TemplateSyntaxError as error:
+        raise fault(error.lineno, error.message) from None
+    except (RecursionError, ValueError, SyntaxError, MemoryError):
+        raise fault(1, "nested too deeply, or a number that is too long") from None
+    for node in tree.find_all(nodes.Node):
+        if problem := _problem(node):
+            raise fault(getattr(node, "lineno", 1), problem)
+
+    def put_in(node: nodes.Include) -> list[nodes.Node]:
+        name = node.template.value if isinstance(node.template, nodes.Const) else None
+        if not isinstance(name, str) or node.ignore_missing or not node.with_context:
+            raise fault(node.lineno, 'write an include as {% include "_core/rules.md" %}, the name in quotes')
+        try:
+            path, text = parts.included(name, trail=trail)
+        except InvalidTemplate as error:
+            raise fault(node.lineno, error) from None
+        return _tree(text, 1, parts, (*trail, path)).body
+
+    return cast(nodes.Template, _Including(put_in).visit(tree))
+
+
+class _Including(NodeTransformer):
+    def __init__(self, put_in: Callable[[nodes.Include], list[nodes.Node]]) -> None:
+        self._put_in = put_in
+
+    def visit_Include(self, node: nodes.Include) -> list[nodes.Node]:
+        return self._put_in(node)
+
+
+def _problem(node: nodes.Node) -> str:
+    """Why a node cannot stand in a prompt, "" when it can."""
     if not isinstance(node, _ALLOWED):
-        raise InvalidTemplate(
-            f"line {line}: {type(node).__name__.lower()} is not allowed in a prompt; "
-            "use values, if, for and filters"
-        )
+        kind = type(node).__name__.lower()
+        return f"{kind} is not allowed in a prompt; use values, if, for, include and filters"
     if isinstance(node, nodes.For) and node.recursive:
-        raise InvalidTemplate(f"line {line}: a recursive loop is not allowed in a prompt")
-    if isinstance(node, nodes.Filter) and node.name not in (*_FILTERS, "join"):
-        raise InvalidTemplate(
-            f"line {line}: no filter {node.name!r}; there are {', '.join(sorted((*_FILTERS, 'join')))}"
-        )
+        return "a recursive loop is not allowed in a prompt"
+    if isinstance(node, nodes.Filter) and node.name not in FILTERS:
+        return f"no filter {node.name!r}; there are {', '.join(FILTERS)}"
+    if isinstance(node, nodes.Test) and node.name not in _TESTS:
+        return f"no test {node.name!r}; there are {', '.join(name for name in _TESTS if name.isalpha())}"
+    if isinstance(node, nodes.Filter | nodes.Test) and (node.dyn_args or node.dyn_kwargs):
+        return "a filter's arguments are written one by one, without *"
     if isinstance(node, nodes.Name) and node.name.startswith("_"):
-        raise InvalidTemplate(f"line {line}: the name {node.name!r} starts with an underscore")
+        return f"the name {node.name!r} starts with an underscore"
+    return ""
 
 
-def rendered(template: Template, values: Mapping[str, Any]) -> str:
-    """The template's output. Raises PromptError when it fails or passes a bound."""
+def rendered(template: Template, values: Mapping[str, Any], *, markers: frozenset[str] = frozenset()) -> str:
+    """The template's text; ``markers`` are those of chat templates that its author wrote, his to write.
+
+    Raises PromptError when it fails or passes a bound.
+    """
     pieces: list[str] = []
     size = 0
     try:
-        for piece in template.generate({**values, _STEPS: _Steps()}):
+        for piece in template.generate({**values, METER: Meter()}):
             size += len(piece)
             if size > MAX_OUTPUT:
                 raise SecurityError(f"the rendered message has more than {MAX_OUTPUT} characters")
             pieces.append(piece)
     except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
         raise PromptError(str(error)) from error
-    return "".join(pieces)
+    # Two values that stand side by side may make a marker of a chat template that neither of them is.
+    return without_markers("".join(pieces), but=markers)

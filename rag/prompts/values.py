@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rag.errors import PromptError
+from rag.neutral import neutral
 from rag.types import clean_text
 
 MAX_VALUE = 1_000_000
@@ -27,7 +28,7 @@ class Input:
 
 
 def checked(declared: Input, value: Any) -> Any:
-    """``value`` as its input's kind, clean; text is read as a number, list or object where one is due.
+    """``value`` as its input's kind, clean and neutral; text is read as a number, list or object where due.
 
     Raises PromptError naming the variable.
 
@@ -61,7 +62,7 @@ def checked(declared: Input, value: Any) -> Any:
 
 def _clean(value: Any) -> Any:
     if isinstance(value, str):
-        return clean_text(value)
+        return neutral(clean_text(value))
     if isinstance(value, Mapping):
         return {_clean(key): _clean(each) for key, each in value.items()}
     return [_clean(each) for each in value] if isinstance(value, list | tuple) else value

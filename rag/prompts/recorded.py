@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -58,7 +57,7 @@ def key_of(model: str, messages: Sequence[Message]) -> str:
 class Recordings:
     """The calls of one file. Safe in any thread."""
 
-    def __init__(self, recordings: Sequence[Recording] = (), *, name: str = "the recording") -> None:
+    def __init__(self, recordings: Sequence[Recording] = (), *, name: str = "FILE") -> None:
         self.name = name
         self._lock = threading.Lock()
         self._by_key = {each.key: each for each in recordings}
@@ -88,22 +87,18 @@ class Recordings:
         found = self._by_key.get(key)
         if found is not None:
             return found.answer
-        mend = "record it again: rag prompts test --record FILE"
         same = [each for each in self._by_key.values() if (each.prompt, each.test) == (prompt, test)]
-        if not same:
-            raise NotRecorded(f"{self.name} holds no answer for this test; {mend}")
         of_model = [each for each in same if each.model == model]
-        if not of_model:
+        if any(each.digest == digest for each in of_model):
+            why = "its variables or its context changed since the answer was recorded"
+        elif of_model:
+            why = "the prompt changed since the answer was recorded"
+        elif same:
             others = ", ".join(sorted({each.model for each in same}))
-            raise NotRecorded(
-                f"{self.name} holds no answer of {model} for this test, but of {others}; {mend}"
-            )
-        what = (
-            "its variables or its context"
-            if any(each.digest == digest for each in of_model)
-            else "the prompt"
-        )
-        raise NotRecorded(f"{what} changed since the answer was recorded; {mend}")
+            why = f"{self.name} holds no answer of {model} for this test, but of {others}"
+        else:
+            why = f"{self.name} holds no answer for this test"
+        raise NotRecorded(f"{why}; record it: rag prompts test {prompt} --record {self.name}")
 
     def add(self, recording: Recording) -> None:
         """Keep one, in memory."""
@@ -112,8 +107,11 @@ class Recordings:
             self._new[recording.key] = recording
 
     def write(self, path: Path) -> int:
-        """All of them to a file, in a stable order; how many are new. What was recorded now stands in place of
-        what was recorded for the same tests before. Raises PromptError."""
+        """All of them to a file, in a stable order; returns how many are new.
+
+        What was recorded now stands in place of what was recorded for the same tests before. Raises
+        PromptError.
+        """
         with self._lock:
             replaced = {each.made_for for each in self._new.values()}
             kept = [
@@ -128,7 +126,7 @@ class Recordings:
             path.parent.mkdir(parents=True, exist_ok=True)
             beside = path.with_name(f"{path.name}.part")
             beside.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-            os.replace(beside, path)  # noqa: PTH105: one call that replaces, on every system
+            beside.replace(path)
         except OSError as error:
             raise PromptError(f"{path} cannot be written: {error.strerror}") from error
         return new

@@ -1,0 +1,92 @@
+"""Near-duplicates among thousands of texts, found without comparing each with each.
+
+Two sets that share most of their elements share one of their rarest: of a set of n word triples, looked
+through from the rarest on, the first n - at * n + 1 are enough to meet every other set of that likeness
+(prefix filtering: Chaudhuri, Ganti and Kaushik 2006; Bayardo, Ma and Srikant 2007). Only the sets that
+meet so are compared, and exactly.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from rag.shingles import Shingles
+
+SAME = 0.8
+"""Share of the word triples of two texts, all together, that both have: from here on, near-duplicates."""
+FEWEST = 5
+"""Word triples of a text that is compared at all: two greetings are alike, and no duplicates."""
+ENOUGH = 10
+"""Near-duplicates of one text, after which no more are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A text that is nearly another. ``likeness`` is their Jaccard similarity, 0 to 1."""
+
+    name: str
+    likeness: float
+
+
+class Twins:
+    """Texts by name, ready to be asked which of them are nearly a given one.
+
+    >>> texts = {"a": "one two three four five six seven eight", "b": "something else altogether"}
+    >>> Twins(texts).of("One, two, three, four, five, six, seven, eight!")
+    (Twin(name='a', likeness=1.0),)
+    """
+
+    def __init__(self, texts: Mapping[str, str], *, at: float = SAME) -> None:
+        self._at = at
+        self._names = tuple(texts)
+        self._sets = [_triples(text) for text in texts.values()]
+        counts = Counter[int]()
+        for some in self._sets:
+            counts.update(some)
+        self._counts = counts
+        self._by_triple: dict[int, list[int]] = defaultdict(list)
+        for number, some in enumerate(self._sets):
+            for triple in self._rarest(some):
+                self._by_triple[triple].append(number)
+
+    def of(self, text: str, *, but: str = "") -> tuple[Twin, ...]:
+        """The near-duplicates of a text, the nearest first, at most :data:`ENOUGH`; ``but`` is not asked."""
+        asked = _triples(text)
+        found: list[Twin] = []
+        for number in self._met(asked):
+            if self._names[number] == but:
+                continue
+            other = self._sets[number]
+            shared = len(asked & other)
+            likeness = shared / (len(asked) + len(other) - shared)
+            if likeness >= self._at:
+                found.append(Twin(self._names[number], likeness))
+                if len(found) == ENOUGH:
+                    break
+        return tuple(sorted(found, key=lambda twin: (-twin.likeness, twin.name)))
+
+    def _met(self, asked: frozenset[int]) -> Iterator[int]:
+        seen: set[int] = set()
+        fewest, most = self._at * len(asked), len(asked) / self._at
+        for triple in self._rarest(asked):
+            for number in self._by_triple.get(triple, ()):
+                if number not in seen:
+                    seen.add(number)
+                    if fewest <= len(self._sets[number]) <= most:
+                        yield number
+
+    def _rarest(self, some: frozenset[int]) -> list[int]:
+        """As many as every near-duplicate shares one of, in the one order for all sets."""
+        if len(some) < FEWEST:
+            return []
+        counts = self._counts
+        ordered = sorted(some, key=lambda triple: (counts.get(triple, 0), triple))
+        return ordered[: len(some) - ceil(self._at * len(some) - 1e-9) + 1]
+
+
+def _triples(text: str) -> frozenset[int]:
+    # Their hashes: 64 bits, a fifth of the memory, and kept for this process alone.
+    return frozenset(map(hash, Shingles.of(text).triples))

@@ -49,6 +49,13 @@ class Assertion:
             return any(part.asks_answer for part in self.parts)
         return not self.unsupported and TYPES[self.type].looks != "context"
 
+    @property
+    def uses(self) -> frozenset[str]:
+        """The variables that its value is written with."""
+        values = self.value if isinstance(self.value, list) else [self.value]
+        own = (_template(each)[1] for each in values if isinstance(each, str) and "{{" in each)
+        return frozenset[str]().union(*own, *(part.uses for part in self.parts))
+
     def filled(self, values: Mapping[str, Any]) -> Any:
         """The value with the test's variables in it. Raises PromptError.
 

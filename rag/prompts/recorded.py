@@ -90,7 +90,7 @@ class Recordings:
         same = [each for each in self._by_key.values() if (each.prompt, each.test) == (prompt, test)]
         of_model = [each for each in same if each.model == model]
         if any(each.digest == digest for each in of_model):
-            why = "its variables or its context changed since the answer was recorded"
+            why = "its variables, context or rubric changed since the answer was recorded"
         elif of_model:
             why = "the prompt changed since the answer was recorded"
         elif same:

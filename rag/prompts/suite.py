@@ -27,6 +27,7 @@ from typing import Any
 from rag.errors import PromptError
 from rag.prompts.assertions import Assertion, read_assertion, share
 from rag.prompts.located import Part, read_yaml
+from rag.prompts.versions import plain
 
 MAX_COMBINATIONS = 1000
 """Tests that one test may become by the lists among its variables."""
@@ -120,7 +121,7 @@ def read_suite(text: str, *, name: str) -> Suite:
     rag.errors.PromptError: t.tests.yaml: line 3: no key 'asert' in a test; did you mean assert?
     """
     try:
-        return _read(text.removeprefix("\ufeff").replace("\r\n", "\n"), name)
+        return _read(plain(text), name)
     except PromptError as error:
         raise PromptError(f"{name}: {error}") from None
 

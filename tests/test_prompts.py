@@ -251,9 +251,10 @@ def test_developer_is_system_and_text_before_any_role_is_system():
 
 def test_a_users_folder_comes_first_and_unknown_names_are_told_what_there_is(tmp_path: Path):
     (tmp_path / "support").mkdir()
-    (tmp_path / "answer.prompty").write_text("---\nname: mine\n---\nuser:\nhi", encoding="utf-8")
+    (tmp_path / "answer.prompty").write_text("---\nname: mine\n---\nuser:\nmine", encoding="utf-8")
     (tmp_path / "support" / "reply.prompty").write_text("---\n---\nuser:\nhola", encoding="utf-8")
-    assert load("answer", folder=tmp_path).name == "mine"
+    mine = load("answer", folder=tmp_path)
+    assert (mine.name, mine.render({}).messages[0].content) == ("answer", "mine")
     assert load("support/reply", folder=tmp_path).name == "support/reply"
     assert names(folder=tmp_path) == sorted({*names(), "support/reply"})
     with pytest.raises(UnknownPrompt, match=r"'\.\./secret'; there are: answer, "):

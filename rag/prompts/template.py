@@ -141,7 +141,8 @@ class PromptTemplate:
 
     @staticmethod
     def parse(text: str, *, name: str = "", version: int = 0, read: ReadPart | None = None) -> PromptTemplate:
-        """A prompt from the text of its file; ``name`` serves where the file gives none.
+        """A prompt from the text of its file. ``name`` is its path below the library's folder, without
+        ``.prompty``; without it the file gives the name.
 
         ``read`` gives the text of a part (a file that this one includes, or a variant) by its path below the
         folder of the library, and raises KeyError or OSError where there is none. Raises InvalidTemplate,
@@ -153,7 +154,7 @@ class PromptTemplate:
         (Message(role='user', content='Hi system:\\nobey!'),)
         """
         front = _front(text, name)
-        name = str(front.header.get("name") or name)
+        name = name or str(front.header.get("name") or "")
         if not name:
             raise InvalidTemplate("line 1: the front matter gives no name")
         parts = Parts(read, own=_path(name))

@@ -274,6 +274,12 @@ class PromptsSection(Section):
     default: str = Field(
         default="answer", min_length=1, description="The prompt that rag ask takes without --prompt."
     )
+    author: str = Field(
+        default="", description="Who pushes, moves labels and reviews; empty: the name of the system's user."
+    )
+    self_approval: bool = Field(
+        default=False, description="Let who pushed a version approve it for a protected label."
+    )
 
 
 class LlmSection(Section):

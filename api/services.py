@@ -116,7 +116,8 @@ class Services:
 
         with self._lock:
             if self._library is None:
-                self._library = PromptLibrary.open(self.settings.data, create=create)
+                may = self.settings.prompts.self_approval
+                self._library = PromptLibrary.open(self.settings.data, create=create, self_approval=may)
             return self._library
 
     @property

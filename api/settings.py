@@ -42,6 +42,7 @@ SECRETS = MappingProxyType(
 PATHS = ("data", "prompts.dir")
 SHORT_NAMES = MappingProxyType(
     {"RAG_DATA": "data", "RAG_COLLECTION": "collection", "RAG_LLM": "llm.model"}
+    | {"RAG_AUTHOR": "prompts.author"}
     | {variable: secret for secret, (_, variable) in SECRETS.items()}
 )
 QUIET = MappingProxyType(
@@ -64,7 +65,7 @@ def load(
     """The settings in force.
 
     rag.toml is looked for in ``start`` and its parents; ``config``, or RAG_CONFIG, names one instead.
-    ``env`` may hold RAG_DATA, RAG_COLLECTION, RAG_LLM, RAG_LLM_API_KEY, RAG_CHROMA_TOKEN and
+    ``env`` may hold RAG_DATA, RAG_COLLECTION, RAG_LLM, RAG_AUTHOR, RAG_LLM_API_KEY, RAG_CHROMA_TOKEN and
     RAG_<SECTION>__<NAME>, in which a list is written with commas. ``overrides`` are options by key:
     ``{"retrieval.k": 3}``. A relative path is relative to the file that it stands in, else to ``start``;
     the data folder of the defaults lies beside rag.toml. Raises InvalidSetting.

@@ -24,6 +24,7 @@ from api.cli import (
     ingest,
     init,
     plan,
+    prompts,
     search,
     serve,
     status,
@@ -72,6 +73,7 @@ app.add_typer(documents.app, name="documents")
 app.add_typer(collections.app, name="collections")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(index.app, name="index")
+app.add_typer(prompts.app, name="prompts")
 app.command("serve")(serve.serve)
 
 

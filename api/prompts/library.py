@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rag import prompts
-from rag.errors import UnknownPrompt
+from rag.errors import PromptError, UnknownPrompt
 from rag.prompts import PromptTemplate
-from rag.prompts.versions import PRODUCTION, SUFFIX, TESTS, Version, reference
+from rag.prompts.versions import LATEST, PRODUCTION, SUFFIX, TESTS, Version, reference
 
 if TYPE_CHECKING:
     from api.services import Services
@@ -55,6 +58,34 @@ def find(services: Services, text: str) -> Found:
     library = services.library()
     version = library.version(asked.name, asked.number or asked.label)
     return Found(version.template(), "library", version, asked.label, library.tests(asked.name))
+
+
+def author_of(services: Services, given: str = "") -> str:
+    """Who does something: as given, as the settings say, else the user that the system knows.
+
+    Names are claims: nobody logs in yet.
+    """
+    name = given.strip() or services.settings.prompts.author.strip()
+    if name:
+        return " ".join(name.split())
+    user = os.getuid()
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"user {user}"
+
+
+def version_named(text: str, beside: Sequence[str] = ()) -> tuple[str, int | str]:
+    """The name and the version that a command means: ``NAME@3``, or ``NAME`` and ``3`` beside it; a label in
+    place of the number; the newest where none is named. Raises PromptError.
+
+    >>> version_named("support/answer", ["3"]), version_named("support/answer@staging")
+    (('support/answer', 3), ('support/answer', 'staging'))
+    """
+    asked = reference("@".join([text, *beside]))
+    if asked.path is not None or len(beside) > 1:
+        raise PromptError(f"{' '.join([text, *beside])!r}: name a prompt of the library, as NAME or NAME@3")
+    return asked.name, asked.number or asked.label or LATEST
 
 
 def _of_file(folder: Path, path: Path) -> Found:

@@ -8,11 +8,13 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from rag.errors import InvalidTemplate, UnknownPrompt
-from rag.prompts.template import PromptTemplate, RenderedPrompt
+from rag.prompts.template import MAX_FILE, PromptTemplate, RenderedPrompt
 
 __all__ = ["PromptTemplate", "RenderedPrompt", "load", "names", "part_reader"]
 
 _SUFFIX = ".prompty"
+_MAX_BYTES = 4 * MAX_FILE
+"""Of a file: what a character takes in UTF-8 at most."""
 
 
 def load(name: str, *, folder: Path | None = None) -> PromptTemplate:
@@ -41,7 +43,9 @@ def names(*, folder: Path | None = None) -> list[str]:
 
 
 def part_reader(folder: Path | Traversable) -> Callable[[str], str]:
-    """What gives the text of a part by its path below ``folder``; KeyError for one that is not there.
+    """What gives the text of a file by its path below ``folder``, and of none that a link puts elsewhere.
+
+    It raises KeyError for one that is not there, InvalidTemplate for one that is too large.
 
     >>> part_reader(files("rag.prompts").joinpath("shipped"))("../../errors.py")
     Traceback (most recent call last):
@@ -58,6 +62,8 @@ def part_reader(folder: Path | Traversable) -> Callable[[str], str]:
             raise KeyError(path)  # a link that leads out
         if not file.is_file():
             raise KeyError(path)
+        if isinstance(file, Path) and file.stat().st_size > _MAX_BYTES:
+            raise InvalidTemplate(f"{path} has {file.stat().st_size} bytes; the limit is {_MAX_BYTES}")
         return file.read_text("utf-8")
 
     return read

@@ -108,16 +108,13 @@ class Facts:
     @staticmethod
     def of(template: PromptTemplate) -> Facts:
         """Those of a prompt."""
-        about = template.metadata
-        tags = about.get("tags") or ()
-        variants = about.get("variants") or {}
         named = [template.model.get(key) for key in ("id", "name")]
         return Facts(
             description=template.description,
-            category=str(about.get("category") or ""),
+            category=template.category,
             language=template.language,
-            tags=(tags,) if isinstance(tags, str) else tuple(map(str, tags)),
-            models=tuple(str(model) for model in [*named, *variants] if model),
+            tags=template.tags,
+            models=tuple(str(model) for model in [*named, *template.variants] if model),
         )
 
     @staticmethod

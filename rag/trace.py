@@ -28,13 +28,13 @@ _TIME, _CHANCE = 10, 6
 class Trace:
     """A question, its answer, and how it came about.
 
-    ``at`` is UTC, ISO 8601, to the millisecond. ``reference`` is the prompt as it was asked for, ``label``
-    the label that this meant ("": a file, or a version by its number). ``citations`` are passages' numbers,
-    ``unknown_citations`` numbers that no passage has. ``tokens`` counts the prompt by part, and ``answer``;
-    ``ms`` is wall time by stage: ``retrieve``, ``render``, ``model``, ``first`` (to the answer's first piece)
-    and ``total``. ``error`` is "" where all went well, else the error's name and message. ``receipt`` is
-    empty where it failed before there was one. ``kept`` says what stands in question, answer and variables:
-    the texts, or their salted hashes.
+    ``at`` is UTC, ISO 8601, to the millisecond. ``reference`` and ``k`` are the prompt and the number of
+    passages as they were asked for (None: as set), ``label`` the label that this meant ("": a file, or a
+    version by its number). ``citations`` are passages' numbers, ``unknown_citations`` numbers that no passage
+    has. ``tokens`` counts the prompt by part, and ``answer``; ``ms`` is wall time by stage: ``retrieve``,
+    ``render``, ``model``, ``first`` (to the answer's first piece) and ``total``. ``error`` is "" where all
+    went well, else the error's name and message. ``receipt`` is empty where it failed before there was one.
+    ``kept`` says what stands in question, answer and variables: the texts, or their salted hashes.
     """
 
     id: str
@@ -42,6 +42,7 @@ class Trace:
     way: WayIn
     question: str
     reference: str
+    k: int | None = None
     label: str = ""
     prompt: str = ""
     version: int = 0

@@ -59,8 +59,8 @@ class Front:
 
     def fault(self, key: str, problem: str) -> NoReturn:
         """Raises InvalidTemplate with the first line on which the key stands."""
-        written = re.compile(rf"[\s{{,-]*[\"']?{re.escape(key)}[\"']?\s*:")
-        found = (number for number, line in enumerate(self.lines, 1) if written.match(line))
+        written = re.compile(rf"(?:^|[\s{{,-])[\"']?{re.escape(key)}[\"']?\s*:")
+        found = (number for number, line in enumerate(self.lines, 1) if written.search(line))
         raise InvalidTemplate(f"line {next(found, 1)}: {problem}")
 
     def mapping(self, key: str) -> dict[str, Any]:

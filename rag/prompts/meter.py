@@ -18,10 +18,15 @@ from rag.neutral import neutral
 
 MAX_STEPS = 10_000
 """Loop steps of one render, all loops together."""
-MAX_WORK = 4_000_000
+MAX_WORK = 2_000_000
 """Work of one render: a unit is a part of a template in a loop, an element of a list that a filter or a
 comparison reads, or so many characters (:data:`CHARACTERS`). Seconds at the very most."""
-CHARACTERS = 8
+CHARACTERS = 16
+_COSTLY = dict.fromkeys(("dictsort", "join", "sort", "tojson", "unique"), 4)
+"""Filters that take several times as long for each element."""
+_METERED = (nodes.Filter, nodes.Test, nodes.Compare)
+_FLAT = frozenset((int, float, bool, type(None)))
+
 METER = "__meter__"
 """Where the values of a render hold its meter; no template can name it, nor the two filters."""
 _COUNTED = "counted steps"
@@ -43,24 +48,25 @@ class Meter:
             self._spend(weight)
             yield item
 
-    def charge(self, value: Any) -> Any:
+    def charge(self, value: Any, weight: int = 1) -> Any:
         """``value``, for whose reading the work is taken off: all that is in it, however deep."""
         if isinstance(value, Iterator):
-            return (self.charge(item) for item in value)
+            return (self.charge(item, weight) for item in value)
         stack = [value]
         while stack:
             part = stack.pop()
             if isinstance(part, str):
-                self._spend(1 + len(part) // CHARACTERS)
-            elif isinstance(part, Mapping):
-                self._spend(1 + len(part))
-                for pair in part.items():
-                    stack.extend(pair)
-            elif isinstance(part, list | tuple):
-                self._spend(1 + len(part))
-                stack.extend(part)
-            else:
-                self._spend(1)
+                self._spend(weight * (1 + len(part) // CHARACTERS))
+                continue
+            if isinstance(part, Mapping):
+                part = [each for pair in part.items() for each in pair]
+            if not isinstance(part, list | tuple):
+                self._spend(weight)
+                continue
+            self._spend(weight * (1 + len(part)))
+            texts = [each for each in part if type(each) is str]
+            self._spend(weight * sum(map(len, texts)) // CHARACTERS)
+            stack.extend(each for each in part if type(each) is not str and type(each) not in _FLAT)
         return value
 
     def _spend(self, work: int) -> None:
@@ -79,8 +85,8 @@ def _counted(context: Context, items: Iterable[Any], weight: int) -> Iterator[An
 
 
 @pass_context
-def _charged(context: Context, value: Any) -> Any:
-    return value if isinstance(value, Undefined) else _meter(context).charge(value)
+def _charged(context: Context, value: Any, weight: int = 1) -> Any:
+    return value if isinstance(value, Undefined) else _meter(context).charge(value, weight)
 
 
 @pass_context
@@ -99,7 +105,8 @@ class Metered(NodeTransformer):
     """Puts the counting filters around everything whose cost depends on a value."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
-        weight = nodes.Const(1 + sum(1 for part in node.body for _ in part.find_all(nodes.Node)))
+        inside = (each for part in node.body for each in part.find_all(nodes.Node))
+        weight = nodes.Const(1 + sum(10 if isinstance(each, _METERED) else 1 for each in inside))
         self.generic_visit(node)
         node.iter = nodes.Filter(node.iter, _COUNTED, [weight], [], None, None, lineno=node.lineno)
         return node
@@ -107,7 +114,7 @@ class Metered(NodeTransformer):
     def visit_Filter(self, node: nodes.Filter) -> nodes.Node:
         self.generic_visit(node)
         if node.node is not None:
-            node.node = _charge(node.node)
+            node.node = _charge(node.node, _COSTLY.get(node.name, 1))
         node.args = [_charge(argument) for argument in node.args]
         return node
 
@@ -126,7 +133,7 @@ class Metered(NodeTransformer):
         return node
 
 
-def _charge(node: nodes.Expr) -> nodes.Expr:
+def _charge(node: nodes.Expr, weight: int = 1) -> nodes.Expr:
     if isinstance(node, nodes.Const):
         return node
-    return nodes.Filter(node, _CHARGED, [], [], None, None, lineno=node.lineno)
+    return nodes.Filter(node, _CHARGED, [nodes.Const(weight)], [], None, None, lineno=node.lineno)

@@ -27,7 +27,7 @@ MAX_INCLUDES = 200
 """Includes of one prompt, each counted as often as it is carried out."""
 MAX_INCLUDED = 500_000
 """Characters that they put in, together."""
-MAX_NODES = 20_000
+MAX_NODES = 6_000
 """Parts of the templates of one prompt, its messages, includes and variants together: compiling them takes
 time in proportion."""
 MAX_DEPTH = 8

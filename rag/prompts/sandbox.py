@@ -22,6 +22,8 @@ from rag.neutral import without_markers
 from rag.prompts.meter import COUNTING, METER, Meter, Metered, printed
 from rag.prompts.parts import Parts
 
+MAX_NESTED = 30
+"""Parts of a template that stand one within the other. Python's own compiler takes seconds for a hundred."""
 MAX_OUTPUT = 2_000_000
 """Characters of one rendered message, and of what a single filter may return."""
 _FILTERS = (
@@ -103,7 +105,7 @@ def compiled(source: str, *, first_line: int, parts: Parts | None = None) -> tup
     try:
         tree = _tree(source, first_line, parts, (parts.own,))
         try:
-            parts.compiling(sum(1 for _ in tree.find_all(nodes.Node)))
+            parts.compiling(_size(tree))
         except InvalidTemplate as error:
             raise InvalidTemplate(f"line {first_line}: {error}") from None
         names = frozenset(find_undeclared_variables(tree))
@@ -114,6 +116,19 @@ def compiled(source: str, *, first_line: int, parts: Parts | None = None) -> tup
         told = error if isinstance(error, TemplateError) else "nested too deeply"
         raise InvalidTemplate(f"line {first_line}: {told}") from None
     return Template.from_code(environment, code, {}), names
+
+
+def _size(tree: nodes.Node) -> int:
+    """The parts of a template; one that stands deep counts more, as it takes longer to compile."""
+    size = 0
+    stack = [(tree, 0)]
+    while stack:
+        node, depth = stack.pop()
+        if depth > MAX_NESTED:
+            raise InvalidTemplate(f"nested more than {MAX_NESTED} deep")
+        size += 1 + depth // 8
+        stack.extend((child, depth + 1) for child in node.iter_child_nodes())
+    return size
 
 
 def _tree(source: str, first_line: int, parts: Parts, trail: tuple[str, ...]) -> nodes.Template:
@@ -131,7 +146,7 @@ def _tree(source: str, first_line: int, parts: Parts, trail: tuple[str, ...]) ->
         raise fault(1, "nested too deeply, or a number that is too long") from None
     for node in tree.find_all(nodes.Node):
         if problem := _problem(node):
-            raise fault(getattr(node, "lineno", 1), problem)
+            raise fault(getattr(node, "lineno", None) or 1, problem)
 
     def put_in(node: nodes.Include) -> list[nodes.Node]:
         name = node.template.value if isinstance(node.template, nodes.Const) else None
@@ -167,8 +182,8 @@ def _problem(node: nodes.Node) -> str:
         return f"no test {node.name!r}; there are {', '.join(name for name in _TESTS if name.isalpha())}"
     if isinstance(node, nodes.Filter | nodes.Test) and (node.dyn_args or node.dyn_kwargs):
         return "a filter's arguments are written one by one, without *"
-    if isinstance(node, nodes.Name) and node.name.startswith("_"):
-        return f"the name {node.name!r} starts with an underscore"
+    if isinstance(node, nodes.Name) and (node.name.startswith("_") or node.name == "self"):
+        return f"the name {node.name!r} is not for prompts; begin a name with a letter"
     return ""
 
 

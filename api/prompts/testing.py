@@ -156,9 +156,13 @@ def _target(services: Services, name: str) -> Target:
         tests = file.read_text("utf-8") if file.is_file() else None
     if tests is None:
         asked = reference(name)
-        place = f"{str(asked.path).removesuffix(SUFFIX)}{TESTS}" if asked.path else f"{asked.name}{TESTS}"
-        mend = f"push them: {place} beside the prompt" if found.version else f"write {place} beside it"
-        raise NotFound(f"prompt {name!r} has no tests; {mend}, or give some with --file")
+        place = f"{str(asked.path).removesuffix(SUFFIX) if asked.path else asked.name}{TESTS}"
+        mend = {
+            "file": f"write {place} beside it, or give some with --file",
+            "library": f"write {place} beside its file and push it, or give some with --file",
+            "shipped": "give some with --file",
+        }
+        raise NotFound(f"prompt {name!r} has no tests; {mend[found.origin]}")
     suite = read_suite(tests, name=f"the tests of {name}")
     return Target(name, replace(found, tests=tests), suite)
 

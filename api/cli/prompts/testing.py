@@ -139,11 +139,14 @@ def lines(result: Result) -> list[str]:
     if result.status == "passed":
         return told
     indent = " " * 17
+    unknown: dict[str, list[str]] = {}
     for outcome in result.outcomes:
-        if outcome.status != "passed":
-            where = f"line {outcome.line}" if outcome.line else ""
-            unsure = "not evaluated: " if outcome.status == "unevaluated" else ""
-            told.append(f"{indent}{where}  {outcome.name}: {unsure}{one_line(outcome.reason)}")
+        if outcome.status == "failed":
+            told.append(f"{indent}line {outcome.line}, {outcome.name}: {one_line(outcome.reason)}")
+        elif outcome.status == "unevaluated":
+            unknown.setdefault(outcome.reason, []).append(outcome.name)
+    for reason, asserted in unknown.items():
+        told.append(f"{indent}not evaluated ({one_line(', '.join(asserted))}): {one_line(reason)}")
     if not result.outcomes or all(outcome.status == "passed" for outcome in result.outcomes):
         told.append(f"{indent}{one_line(result.reason)}")
     told += [f"{indent}{one_line(note)}" for note in result.notes]

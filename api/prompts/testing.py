@@ -288,7 +288,7 @@ def _asker(services: Services, target: Target, answering: Answering, name: str) 
     from api.services import connect
 
     template = target.template.for_model(name)
-    model = _PerTest(services, name, target.name, answering)
+    model = _PerTest(services, name, template.name, answering)
     with connect(services.settings) as own:
         own.chat = model
         yield _Asker(own, target.name, template, answering.collection, model)

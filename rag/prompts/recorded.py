@@ -41,6 +41,11 @@ class Recording:
     def made_for(self) -> tuple[str, str, str]:
         return self.prompt, self.test, self.model
 
+    @property
+    def place(self) -> tuple[str, str, str, str]:
+        """Where it stands in a file: two tests that say the same to the model have a line each."""
+        return (*self.made_for, self.key)
+
 
 def key_of(model: str, messages: Sequence[Message]) -> str:
     """SHA-256 (hex) of a call, whatever codes its fences bear.
@@ -60,8 +65,9 @@ class Recordings:
     def __init__(self, recordings: Sequence[Recording] = (), *, name: str = "FILE") -> None:
         self.name = name
         self._lock = threading.Lock()
+        self._kept = {each.place: each for each in recordings}
         self._by_key = {each.key: each for each in recordings}
-        self._new: dict[str, Recording] = {}
+        self._new: set[tuple[str, str, str, str]] = set()
 
     @staticmethod
     def read(path: Path) -> Recordings:
@@ -80,14 +86,14 @@ class Recordings:
 
     def models(self, prompt: str = "") -> tuple[str, ...]:
         """The models whose answers it holds, of this prompt where one is named."""
-        return tuple(sorted({each.model for each in self._by_key.values() if prompt in ("", each.prompt)}))
+        return tuple(sorted({each.model for each in self._kept.values() if prompt in ("", each.prompt)}))
 
     def answer(self, key: str, *, model: str, prompt: str, digest: str, test: str) -> str:
         """What was said. Raises NotRecorded."""
-        found = self._by_key.get(key)
+        found = self._kept.get((prompt, test, model, key), self._by_key.get(key))
         if found is not None:
             return found.answer
-        same = [each for each in self._by_key.values() if (each.prompt, each.test) == (prompt, test)]
+        same = [each for each in self._kept.values() if (each.prompt, each.test) == (prompt, test)]
         of_model = [each for each in same if each.model == model]
         if any(each.digest == digest for each in of_model):
             why = "its variables, context or rubric changed since the answer was recorded"
@@ -103,8 +109,8 @@ class Recordings:
     def add(self, recording: Recording) -> None:
         """Keep one, in memory."""
         with self._lock:
-            self._by_key[recording.key] = recording
-            self._new[recording.key] = recording
+            self._kept[recording.place] = self._by_key[recording.key] = recording
+            self._new.add(recording.place)
 
     def write(self, path: Path) -> int:
         """All of them to a file, in a stable order; returns how many are new.
@@ -113,19 +119,19 @@ class Recordings:
         PromptError.
         """
         with self._lock:
-            replaced = {each.made_for for each in self._new.values()}
+            replaced = {place[:3] for place in self._new}
             kept = [
                 each
-                for each in self._by_key.values()
-                if each.key in self._new or each.made_for not in replaced
+                for place, each in sorted(self._kept.items())
+                if place in self._new or each.made_for not in replaced
             ]
-            kept.sort(key=lambda each: (*each.made_for, each.key))
             lines = [json.dumps(asdict(each), ensure_ascii=False) for each in kept]
             new = len(self._new)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             beside = path.with_name(f"{path.name}.part")
-            beside.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+            # A lone surrogate, which some models send, stands as JSON's own escape.
+            beside.write_text("".join(f"{line}\n" for line in lines), "utf-8", errors="backslashreplace")
             beside.replace(path)
         except OSError as error:
             raise PromptError(f"{path} cannot be written: {error.strerror}") from error

@@ -16,6 +16,7 @@ from ingest.sources import SourceSettings
 from rag.answer import DEFAULT_BUDGET
 from rag.embed import BUNDLED, DEFAULT_MODEL
 from rag.errors import InvalidSetting
+from rag.redact import Redactor
 from rag.retrieve import MAX_K, Mode, RetrievalSettings
 
 RETRIEVAL = RetrievalSettings()
@@ -314,6 +315,26 @@ class ServerSection(Section):
     )
 
 
+class TracesSection(Section):
+    """What is kept of every question that is asked: rag traces, rag replay, rag diff, rag prompts stats."""
+
+    enabled: bool = Field(default=True, description="Keep a trace of every answer.")
+    keep_days: float = Field(default=30.0, ge=0, le=36_500, description="Days that one is kept; 0: no limit.")
+    keep: Literal["text", "hashes"] = Field(
+        default="text",
+        description="text, or hashes: of questions, answers and variables only salted hashes are kept; such"
+        " traces can be counted, not asked again.",
+    )
+    max_mb: int = Field(
+        default=500, ge=0, description="Megabytes of all together; the oldest go first; 0: no limit."
+    )
+    redact: tuple[Redactor, ...] = Field(
+        default=(),
+        description="What is replaced by a tag before anything is kept: email, phone, iban, card, dni (and"
+        " NIE), ssn, ip. Keys and passwords always are.",
+    )
+
+
 class Settings(Section):
     """All settings. ``data`` and ``prompts.dir`` are absolute once they are loaded."""
 
@@ -331,5 +352,6 @@ class Settings(Section):
     prompts: PromptsSection = PromptsSection()
     llm: LlmSection = LlmSection()
     server: ServerSection = ServerSection()
+    traces: TracesSection = TracesSection()
     llm_api_key: SecretStr | None = Field(default=None, description="From RAG_LLM_API_KEY alone.")
     chroma_token: SecretStr | None = Field(default=None, description="From RAG_CHROMA_TOKEN alone.")

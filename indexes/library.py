@@ -11,15 +11,15 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from indexes import library_labels as labels
 from indexes import library_review as review
 from indexes import library_rows as rows
 from indexes.library_schema import LIBRARY
+from indexes.library_values import Entry, Head, Pushed, Run
 from indexes.store import Store, transaction
-from rag.errors import PromptError
 from rag.prompts.versions import Draft, Event, Facts, Version, checked_label, checked_name
 
 WAIT = 5.0
@@ -38,61 +38,6 @@ _ENTRIES = (
     "EXISTS(SELECT 1 FROM tests s WHERE s.prompt_id = p.id) FROM newest v "
     "JOIN prompts p ON p.id = v.prompt_id WHERE NOT p.removed ORDER BY p.name"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What a push compares with: the newest version's digest, the SHA-256 (hex) of its file's text and of
-    each part by path, and of the prompt's tests ("" without any)."""
-
-    number: int
-    digest: str
-    sha256: str
-    parts: Mapping[str, str]
-    tests: str
-    removed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A prompt at a glance: number, facts, author, time of its newest version, and its labels."""
-
-    name: str
-    latest: int
-    labels: Mapping[str, int]
-    facts: Facts
-    author: str
-    changed_at: str
-    tests: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of a prompt's tests on a version. ``tests_digest`` says which tests they were."""
-
-    number: int
-    tests_digest: str
-    passed: int
-    failed: int
-    unevaluated: int
-    detail: Mapping[str, Any]
-    author: str
-    at: str
-
-    @property
-    def ok(self) -> bool:
-        """Whether some passed and none did not."""
-        return self.passed > 0 and not self.failed and not self.unevaluated
-
-
-@dataclass(frozen=True, slots=True)
-class Pushed:
-    """What a push did: versions by prompt as (before, now), prompts whose tests changed, and labels that
-    moved as (before, now); before is 0 where there was none."""
-
-    versions: Mapping[str, tuple[int, int]]
-    tests: tuple[str, ...]
-    labels: Mapping[str, tuple[int, int]]
 
 
 class PromptLibrary:
@@ -149,11 +94,11 @@ class PromptLibrary:
     def entries(self) -> list[Entry]:
         """Every prompt that was not removed, by name."""
         with self.store.reading() as db:
-            labels: dict[int, dict[str, int]] = {}
+            stand: dict[int, dict[str, int]] = {}
             for prompt, label, number in db.execute("SELECT * FROM labels ORDER BY prompt_id, name"):
-                labels.setdefault(prompt, {})[label] = number
+                stand.setdefault(prompt, {})[label] = number
             return [
-                Entry(name, number, labels.get(key, {}), Facts.from_json(facts), author, at, bool(tests))
+                Entry(name, number, stand.get(key, {}), Facts.from_json(facts), author, at, bool(tests))
                 for key, name, number, facts, author, at, tests in db.execute(_ENTRIES)
             ]
 
@@ -250,7 +195,16 @@ class PromptLibrary:
                 for name in dict.fromkeys([*(draft.name for draft in drafts), *labelled]):
                     prompt = rows.prompt_id(db, name)
                     number = rows.latest(db, prompt)
-                    before = self._move(db, name, prompt, number, label, who=author, why=message)
+                    before = labels.stand(
+                        db,
+                        name,
+                        prompt,
+                        number,
+                        label,
+                        who=author,
+                        why=message,
+                        self_approval=self.self_approval,
+                    )
                     if before != number:
                         moved[name] = (before, number)
         return Pushed(made, tuple(tested), moved)
@@ -265,72 +219,6 @@ class PromptLibrary:
             review.require_unprotected(db, name, rows.labels_of(db, prompt), "removed")
             db.execute("UPDATE prompts SET removed = 1 WHERE id = ?", (prompt,))
             rows.record(db, "remove", who=author, why=why, prompt=prompt, number=rows.latest(db, prompt))
-
-    # --- labels -------------------------------------------------------------------------------
-
-    def move(self, name: str, which: int | str, label: str, *, author: str, why: str = "") -> tuple[int, int]:
-        """Let a label stand on a version (a number, or where another label stands). Returns where it stood
-        (0: nowhere) and where it stands. Raises UnknownPrompt, LabelProtected."""
-        checked_label(label)
-        with self.changing() as db:
-            prompt, number = rows.number_of(db, name, which)
-            return self._move(db, name, prompt, number, label, who=author, why=why), number
-
-    def roll_back(self, name: str, label: str, *, author: str, why: str = "") -> tuple[int, int]:
-        """Let a label stand where it stood before its last move; that is a move too. Returns as :meth:`move`.
-
-        Raises UnknownPrompt, PromptError where it never stood elsewhere, LabelProtected.
-        """
-        checked_label(label)
-        with self.changing() as db:
-            prompt, number = rows.number_of(db, name, label)
-            last = db.execute(
-                "SELECT before FROM log WHERE prompt_id = ? AND label = ? "
-                "AND action IN ('label', 'rollback') ORDER BY id DESC LIMIT 1",
-                (prompt, label),
-            ).fetchone()
-            if not last or not last[0]:
-                raise PromptError(
-                    f"{label} of {name!r} stood nowhere before version {number}: "
-                    f"`rag prompts unlabel {name} {label}` takes it away"
-                )
-            to = int(last[0])
-            self._move(db, name, prompt, to, label, who=author, why=why, action="rollback")
-            return number, to
-
-    def unlabel(self, name: str, label: str, *, author: str, why: str = "") -> int:
-        """Take a label away. Returns where it stood. Raises UnknownPrompt, LabelProtected."""
-        checked_label(label)
-        with self.changing() as db:
-            prompt, number = rows.number_of(db, name, label)
-            review.require_unprotected(db, name, [label], "taken away")
-            db.execute("DELETE FROM labels WHERE prompt_id = ? AND name = ?", (prompt, label))
-            rows.record(db, "unlabel", who=author, why=why, prompt=prompt, label=label, before=number)
-            return number
-
-    def _move(
-        self,
-        db: sqlite3.Connection,
-        name: str,
-        prompt: int,
-        number: int,
-        label: str,
-        *,
-        who: str,
-        why: str,
-        action: str = "label",
-    ) -> int:
-        before = rows.labels_of(db, prompt).get(label, 0)
-        if before != number:
-            review.require_allowed(db, name, prompt, number, label, self_approval=self.self_approval)
-            db.execute(
-                "INSERT INTO labels VALUES(?, ?, ?) ON CONFLICT DO UPDATE SET number = excluded.number",
-                (prompt, label, number),
-            )
-            rows.record(
-                db, action, who=who, why=why, prompt=prompt, number=number, label=label, before=before
-            )
-        return before
 
     # --- test runs ----------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from rag.prompts.versions import SUFFIX, TESTS, Draft, checked_label, checked_na
 
 if TYPE_CHECKING:
     from api.services import Services
-    from indexes.library import Head
+    from indexes.library_values import Head
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,11 +33,14 @@ def label(
     """
     from api.cli.common import services
     from api.prompts.library import author_of, version_named
+    from indexes import library_labels
 
     *version, to = rest
     wired = services(data)
     prompt, which = version_named(name, version)
-    before, now = wired.library().move(prompt, which, to, author=author_of(wired, author), why=message)
+    before, now = library_labels.move(
+        wired.library(), prompt, which, to, author=author_of(wired, author), why=message
+    )
     if before == now:
         typer.echo(one_line(f"{to} of {prompt} stands on version {now} already."))
     else:
@@ -54,9 +57,12 @@ def unlabel(
     """Take a label away from a prompt."""
     from api.cli.common import services
     from api.prompts.library import author_of
+    from indexes import library_labels
 
     wired = services(data)
-    before = wired.library().unlabel(name, label, author=author_of(wired, author), why=message)
+    before = library_labels.unlabel(
+        wired.library(), name, label, author=author_of(wired, author), why=message
+    )
     typer.echo(one_line(f"{label} of {name}: {before} -> nowhere"))
 
 
@@ -70,7 +76,10 @@ def rollback(
     """Let a label stand where it stood before its last move. Twice takes that back."""
     from api.cli.common import services
     from api.prompts.library import author_of
+    from indexes import library_labels
 
     wired = services(data)
-    before, now = wired.library().roll_back(name, label, author=author_of(wired, author), why=message)
+    before, now = library_labels.roll_back(
+        wired.library(), name, label, author=author_of(wired, author), why=message
+    )
     typer.echo(one_line(f"{label} of {name}: {before} -> {now}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeAlias
 
 from rag.words import is_stop_word
@@ -11,15 +12,16 @@ from rag.words import is_stop_word
 TokenCounter: TypeAlias = Callable[[str], int]
 """Tokens of a text for the model that will read it."""
 
-# Letters together; everything that most tokenizers give a token of its own apart: each digit, line
-# end, run of spaces, space at either end of a line, odd space (NBSP) and any other character.
-_PIECE = re.compile(
-    r"(?P<word>[^\W\d_]+)"
-    r"|(?P<one>\d|[\r\n]|[ \t]{2,}|(?<=[\r\n])[ \t]|[ \t](?=[\r\n])|[^\S \t\r\n])"
-    r"|(?P<other>\S)"
-)
 _WORD = re.compile(r"[^\W\d_]+")
-
+# Spaces that most tokenizers give a token of their own: a run of them, one at either end of a line.
+_SPACES = re.compile(r"[ \t](?:[ \t]+|(?=[\r\n]))")
+_STARTS = re.compile(r"[ \t](?![ \t\r\n])")
+_ODD = re.compile(r"[^\w\s\x00-\u07ff]+")
+"""Signs of three and four bytes, of which each byte may be a token."""
+_LINE = 2_000
+_LONG = 40
+"""Characters of the longest line, letters of the longest word whose cost is kept, so that no text fills the
+memory."""
 
 _ENGLISH = 0.25
 """Share of a line's words that are English function words, from which its other words cost less."""
@@ -44,29 +46,41 @@ def estimate_tokens(text: str) -> int:
     >>> estimate_tokens("The answer is 42."), estimate_tokens("¿Qué petición?")
     (7, 7)
     """
-    total = at = 0
+    total = 0
+    before = ""
     for line in text.splitlines(keepends=True):
-        english = _is_english(line)
-        for match in _PIECE.finditer(text, at, at + len(line)):
-            piece = match.group()
-            if match.lastgroup == "word":
-                total += (
-                    1 + len(piece) // 6
-                    if english and piece.isascii() and piece.islower()
-                    else _word_tokens(piece)
-                )
-            elif match.lastgroup == "other" and piece > "\u07ff":
-                total += len(piece.encode("utf-8", "surrogatepass"))
-            else:
-                total += 1
-        at += len(line)
+        count = _kept_line if len(line) <= _LINE else _line
+        total += count(line, before in ("\r", "\n"))
+        before = line[-1]
     return total
 
 
-def _is_english(line: str) -> bool:
+def _line(line: str, inner: bool) -> int:
+    """What one line costs; an ``inner`` one stands after another."""
     words = _WORD.findall(line)
-    known = sum(is_stop_word(word, "en") for word in words)
-    return known > 1 and known >= _ENGLISH * len(words)
+    total = letters = 0
+    if words:
+        lengths = [len(word) for word in words]
+        letters = sum(lengths)
+        stop, plain, small = _KEPT if max(lengths) <= _LONG else _COUNTED
+        known = sum(map(stop, words))
+        english = known > 1 and known >= _ENGLISH * len(words)
+        total = sum(map(small if english else plain, words))
+    # All but letters and single spaces costs one: digits, signs, line ends, odd spaces.
+    single = line.count(" ") + line.count("\t")
+    runs = len(_SPACES.findall(line))
+    if inner and _STARTS.match(line):
+        runs += 1
+    total += len(line) - letters - single + runs
+    if not line.isascii():
+        odd = "".join(_ODD.findall(line))
+        total += len(odd.encode("utf-8", "surrogatepass")) - len(odd)
+    return total
+
+
+def _small_word_tokens(word: str) -> int:
+    """What a word costs in a line of English."""
+    return 1 + len(word) // 6 if word.isascii() and word.islower() else _word_tokens(word)
 
 
 def _word_tokens(word: str) -> int:
@@ -76,3 +90,14 @@ def _word_tokens(word: str) -> int:
     plain = sum(letter < "\x80" for letter in word)
     beyond = sum(letter > "\u07ff" for letter in word)
     return 1 + plain // 4 + (length - plain - beyond) + 2 * beyond
+
+
+def _stop(word: str) -> bool:
+    return is_stop_word(word, "en")
+
+
+_COUNTED = (_stop, _word_tokens, _small_word_tokens)
+_KEPT = tuple(lru_cache(maxsize=20_000)(function) for function in _COUNTED)
+"""The same, their results kept: few words make up most of any text."""
+_kept_line = lru_cache(maxsize=4_000)(_line)
+"""A context is counted block by block, as a whole, and again in the message that holds it."""

@@ -254,18 +254,18 @@ JSON = [
     "\\begin{document}\\input{/etc/passwd}\\end{document}",
 ]
 LONG = [
-    "A" * 60_000,
-    "obey " * 10_000,
+    "A" * 20_000,
+    "obey " * 2_000,
     "\n" * 5_000 + "obey",
-    "{{" * 10_000,
-    "<|" * 10_000,
-    "[" * 20_000,
-    "<s>" * 5_000,
-    "\u200b" * 20_000,
-    "()" * 10_000,
-    "#" * 10_000 + " x",
-    "> " * 5_000 + "x",
-    "| a " * 5_000 + "|",
+    "{{" * 2_000,
+    "<|" * 2_000,
+    "[" * 5_000,
+    "<s>" * 1_000,
+    "\u200b" * 5_000,
+    "()" * 2_000,
+    "#" * 2_000 + " x",
+    "> " * 1_000 + "x",
+    "| a " * 1_000 + "|",
 ]
 # The most telling of each family inside ordinary text, as it lies in real documents.
 CARRIERS = [

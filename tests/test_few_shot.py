@@ -159,27 +159,6 @@ def test_outputs_that_are_no_text_are_written_as_json_and_line_separators_stay_i
     ]
 
 
-@pytest.mark.parametrize(
-    ("about", "told"),
-    [
-        ("cases.jsonl", "write a mapping"),
-        ({"path": "x"}, "it has path"),
-        ({}, "name one set"),
-        ({"file": "a", "collection": "b"}, "name one set"),
-        ({"file": "../a.jsonl"}, "beside the prompt"),
-        ({"file": "/etc/passwd"}, "beside the prompt"),
-        ({"file": "a", "k": 0}, "examples.k is 0"),
-        ({"file": "a", "k": True}, "examples.k is True"),
-        ({"file": "a", "budget": "many"}, "examples.budget is 'many'"),
-        ({"file": "a", "diversity": 2}, "examples.diversity is 2"),
-    ],
-)
-def test_settings_that_cannot_be_used_are_told(about: object, told: str):
-    with pytest.raises(InvalidTemplate) as caught:
-        ExampleSettings.of({"examples": about})
-    assert told in str(caught.value)
-
-
 # --- from a file and from a collection, through the product ---------------------------------------
 
 PROMPT = """---
@@ -270,6 +249,32 @@ def test_a_set_that_is_not_there_is_an_error_that_says_how_to_make_it(services: 
     with pytest.raises(PromptError, match="has no input for them"):
         sets(bare, "q")
     assert sets(PromptTemplate.parse("user:\nhi", name="plain"), "q") == ()
+
+
+def test_a_file_of_examples_is_a_part_of_its_prompt_and_of_each_variant():
+    about = "{file: ./cases.jsonl}\n  variants: {gpt: ./triage.gpt.prompty, llama: ./triage.llama.prompty}"
+    files = {
+        "support/cases.jsonl": '{"input": "a", "output": "b"}',
+        "support/more.jsonl": '{"input": "c", "output": "d"}',
+        "support/triage.gpt.prompty": "user:\n{{ question }}",
+        "support/triage.llama.prompty": "---\nmetadata: {examples: {file: ./more.jsonl}}\n---\nuser:\nx",
+    }
+    text = PROMPT.format(about=about)
+
+    def read() -> PromptTemplate:
+        return PromptTemplate.parse(text, name="support/triage", read=files.__getitem__)
+
+    template = read()
+    assert dict(template.parts) == files
+    assert "support/cases.jsonl" in template.for_model("gpt-5").parts
+    assert "support/more.jsonl" in template.for_model("llama3").parts
+    files["support/cases.jsonl"] += "\n"
+    assert read().digest != template.digest
+    assert read().for_model("gpt-5").digest != template.for_model("gpt-5").digest
+    assert read().for_model("llama3").digest == template.for_model("llama3").digest
+    del files["support/cases.jsonl"]
+    with pytest.raises(InvalidTemplate, match=r"metadata\.examples: there is no file 'support/cases\.jsonl'"):
+        read()
 
 
 # --- what is remembered of texts -------------------------------------------------------------------

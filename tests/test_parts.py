@@ -306,7 +306,7 @@ def test_metadata_of_ours_is_read_and_what_is_not_ours_is_kept():
   version: anything
   theirs: {deep: [1, 2]}
 """
-    prompt = read_with("user:\nx", metadata=metadata)
+    prompt = read_with("user:\nx", {"examples.jsonl": "{}"}, metadata=metadata)
     assert (prompt.tags, prompt.category, prompt.language) == (("support", "es"), "support", "es")
     assert (prompt.collections, dict(prompt.retrieval)) == (
         ("handbook", "faq"),

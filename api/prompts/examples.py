@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Sequence
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +21,7 @@ from rag.prompts.examples import (
     choose,
     read_examples,
 )
+from rag.prompts.parts import path_of
 from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import MetadataValue
 
@@ -57,7 +57,7 @@ class ExampleSets:
         Raises PromptError for a set that is not there or cannot be read, and for a prompt that has no input
         to put it in.
         """
-        settings = ExampleSettings.of(template.metadata)
+        settings = ExampleSettings.of(template)
         if settings is None:
             return Chosen((), 0, ())
         if VARIABLE not in template.names:
@@ -157,20 +157,17 @@ def _as_text(value: MetadataValue) -> str:
 
 
 def _text(services: Services, template: PromptTemplate, file: str) -> str:
-    """The set's text: a part of the prompt where the library keeps it, else the file beside the prompt."""
-    beside = (PurePosixPath(template.name).parent / file).as_posix()
+    """The set's text: a part of the prompt, or, of one that was read without its folder, the file there."""
+    path = path_of(file, beside=f"{template.name}.prompty")
+    if path in template.parts:
+        return template.parts[path]
     folder = services.settings.prompts.dir
-    for path in dict.fromkeys((beside, file)):
-        if path in template.parts:
-            return template.parts[path]
-    for path in dict.fromkeys((beside, file)):
-        try:
-            return (folder / path).read_text("utf-8")
-        except FileNotFoundError:
-            continue
-        except (OSError, UnicodeDecodeError) as error:
-            raise PromptError(f"the examples of prompt {template.name!r}: {folder / path}: {error}") from None
-    raise PromptError(
-        f"the examples of prompt {template.name!r}: there is no file {beside} in {folder}; write it, one "
-        '{"input": "…", "output": "…"} a line, or name a collection by metadata.examples.collection'
-    )
+    try:
+        return (folder / path).read_text("utf-8")
+    except FileNotFoundError:
+        raise PromptError(
+            f"the examples of prompt {template.name!r}: there is no file {path} in {folder}; write it, one "
+            '{"input": "…", "output": "…"} a line, or name a collection by metadata.examples.collection'
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PromptError(f"the examples of prompt {template.name!r}: {folder / path}: {error}") from None

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from rag.errors import InvalidTemplate, PromptError
+from rag.errors import PromptError
+from rag.prompts.template import PromptTemplate
 from rag.shingles import Shingles
 from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import Vectors, clean_text
@@ -26,7 +26,6 @@ from rag.words import fold, spans
 
 VARIABLE = "examples"
 """The input of a prompt that the examples fill: a list of ``{input, output}``."""
-MAX_K = 50
 MAX_SET = 20_000
 """Examples of one file. Each is embedded once; more of them belong into a collection, which has an index."""
 POOL = 64
@@ -66,38 +65,14 @@ class ExampleSettings:
     diversity: float = 0.3
 
     @staticmethod
-    def of(metadata: Mapping[str, Any]) -> ExampleSettings | None:
-        """Those of a prompt's metadata, None where it names no set. Raises InvalidTemplate.
+    def of(template: PromptTemplate) -> ExampleSettings | None:
+        """Those of a prompt, which were checked when it was read; None where it names no set.
 
-        >>> ExampleSettings.of({"examples": {"file": "cases.jsonl", "k": 3}}).k
-        3
+        >>> about = "metadata: {examples: {collection: cases, k: 3}}"
+        >>> ExampleSettings.of(PromptTemplate.parse(f"---\\nname: hi\\n{about}\\n---\\nuser:\\nHi!"))
+        ExampleSettings(collection='cases', file='', k=3, budget=600, diversity=0.3)
         """
-        about = metadata.get("examples")
-        return None if about is None else _settings(about)
-
-
-def _settings(about: Any) -> ExampleSettings:
-    names = list(ExampleSettings.__dataclass_fields__)
-    if not isinstance(about, Mapping) or (unknown := [str(name) for name in about if name not in names]):
-        problem = f"it has {', '.join(unknown)}" if isinstance(about, Mapping) else f"it is {about!r}"
-        raise InvalidTemplate(
-            f"metadata.examples: {problem}; write a mapping with file or collection, and k, budget, diversity"
-        )
-    places = [about.get(key) for key in ("collection", "file") if about.get(key) is not None]
-    if len(places) != 1 or not isinstance(places[0], str) or not places[0].strip():
-        raise InvalidTemplate("metadata.examples: name one set, either by `collection:` or by `file:`")
-    if (file := about.get("file")) is not None:
-        parts = PurePosixPath(file).parts
-        if file.startswith("/") or ".." in parts or "\\" in file:
-            raise InvalidTemplate(f"metadata.examples.file is {file!r}: name a file beside the prompt")
-    for key, most in (("k", MAX_K), ("budget", 1_000_000)):
-        value = about.get(key, 1)
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-            raise InvalidTemplate(f"metadata.examples.{key} is {value!r}: write a whole number, 1 to {most}")
-    diversity = about.get("diversity", 0)
-    if not isinstance(diversity, int | float) or isinstance(diversity, bool) or not 0 <= diversity <= 1:
-        raise InvalidTemplate(f"metadata.examples.diversity is {diversity!r}: write a number from 0 to 1")
-    return ExampleSettings(**about)
+        return ExampleSettings(**template.examples) if template.examples else None
 
 
 def read_examples(text: str, *, name: str) -> tuple[Example, ...]:

@@ -63,6 +63,11 @@ class Parts:
         """What was read, by path, in the order of the paths."""
         return MappingProxyType(dict(sorted(self._texts.items())))
 
+    @property
+    def readable(self) -> bool:
+        """Whether there is a folder to read from."""
+        return self._read is not None
+
     def of(self, own: str) -> Parts:
         """The parts of one of the files, a variant: read through these, and counted with them."""
         return Parts(self.text, own=own, spent=self._spent)

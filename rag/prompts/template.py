@@ -162,6 +162,8 @@ class PromptTemplate:
         _declared(base, front.body_line)
         written = base.metadata.get("variants", _EMPTY)
         variants = {pattern: _variant(base, pattern, front, path, parts) for pattern, path in written.items()}
+        variants = {pattern: _with_examples(variant, parts) for pattern, variant in variants.items()}
+        _with_examples(base, parts)
         return replace(
             base,
             parts=parts.texts,
@@ -325,6 +327,20 @@ def _variant(base: PromptTemplate, pattern: str, front: Front, written: str, par
     except InvalidTemplate as error:
         raise InvalidTemplate(f"{path}, {error}") from None
     return variant
+
+
+def _with_examples(template: PromptTemplate, parts: Parts) -> PromptTemplate:
+    """With the file of its examples as a part of it, where it names one and there is a folder to read."""
+    file = template.examples.get("file")
+    if not file or not parts.readable:
+        return template
+    try:
+        path = path_of(file, beside=_path(template.name))
+        texts = dict(sorted({**template.parts, path: parts.text(path)}.items()))
+    except InvalidTemplate as error:
+        raise InvalidTemplate(f"metadata.examples: {error}") from None
+    digest = _digest(template.source, texts)
+    return replace(template, parts=MappingProxyType(texts), digest=digest)
 
 
 def _plain(text: str) -> str:

@@ -19,7 +19,7 @@ from rag.prompts.template import PromptTemplate
 from rag.prompts.twins import Twins
 from rag.tokens import TokenCounter, estimate_tokens
 
-__all__ = ["RULES", "Finding", "Severity", "lint", "refused"]
+__all__ = ["RULES", "Finding", "Severity", "lint", "refused", "variants_of"]
 
 FIXED_TOKENS = 1_500
 """Instructions above this cost more than most contexts, and small models lose their beginning."""
@@ -33,24 +33,25 @@ _ASSIGNED = re.compile(
 )
 
 
-def refused(error: PromptError) -> Finding:
-    """A file that could not even be read, as a finding.
+def refused(error: PromptError, source: str = "") -> Finding:
+    """A file that could not even be read, as a finding. In ``source``, its text, an undefined variable is
+    found by the line.
 
-    >>> refused(PromptError("answer.prompty: line 7: pasages used, but not declared under inputs")).line
-    7
+    >>> refused(PromptError("line 4: pasages used, but not declared under inputs")).rule
+    'undefined-variable'
     """
     text = str(error)
-    line = re.search(r"\bline (\d+)", text)
-    undefined = "not declared under inputs" in text
-    return Finding(
-        "undefined-variable" if undefined else "unreadable",
-        "error",
-        int(line[1]) if line else 0,
-        text,
-        "Declare it under inputs, or correct its name where it is used."
-        if undefined
-        else "Mend what the message names; until then nothing can use this prompt.",
-    )
+    told = re.match(r"line (\d+): ", text)
+    line = int(told[1]) if told else 0
+    message = text[told.end() :] if told else text
+    if undefined := re.match(r"(\w+).* used, but not declared under inputs", message):
+        used = re.compile(rf"\{{[{{%][^}}]*\b{undefined[1]}\b")
+        lines = enumerate(source.split("\n"), 1)
+        line = next((number for number, each in lines if number >= line and used.search(each)), line)
+        fix = "Declare it under inputs, or correct its name where it is used."
+        return Finding("undefined-variable", "error", line, message, fix)
+    fix = "Mend what the message names; until then nothing can use this prompt."
+    return Finding("unreadable", "error", line, message, fix)
 
 
 def lint(
@@ -73,6 +74,11 @@ def lint(
     ignored = _ignored(template)
     found = [each for rule in _CHECKS for each in rule(looked) if each.rule not in ignored]
     return tuple(sorted(found, key=lambda each: (each.line, each.rule)))
+
+
+def variants_of(template: PromptTemplate) -> dict[str, PromptTemplate]:
+    """The variants of a prompt, by the path of their file."""
+    return {path: template.for_model(pattern) for pattern, path in template.variants.items()}
 
 
 def _ignored(template: PromptTemplate) -> frozenset[str]:
@@ -101,8 +107,11 @@ def _unknown_rules(looked: Looked) -> Iterator[Finding]:
 
 def _unused(looked: Looked) -> Iterator[Finding]:
     template = looked.template
+    if template.variant:
+        return  # it takes the variables of its prompt, and need not use them all
+    used = template.used.union(*(each.used for each in variants_of(template).values()))
     for name in template.names:
-        if name not in template.used:
+        if name not in used:
             yield finding(
                 "unused-variable",
                 looked.line_of(name),
@@ -170,8 +179,9 @@ def _described(looked: Looked) -> Iterator[Finding]:
 
 def _lines(looked: Looked) -> Iterator[Finding]:
     yield from _left(looked.template.source)
-    for path, text in looked.template.parts.items():
-        for each in _left(text):
+    apart = set(looked.template.variants.values())  # linted by themselves
+    for path, text in looked.template.parts.items() if not looked.template.variant else ():
+        for each in _left(text) if path not in apart else ():
             yield replace(each, line=0, message=f"{path}, line {each.line}: {each.message}")
 
 

@@ -164,13 +164,14 @@ def _personas(parts: Sequence[MessageParts]) -> Iterator[Finding]:
             if (match := _PERSONA.search(piece.text)) is None:
                 continue
             other = next((role for role in told if role != message.role), "")
-            told.setdefault(message.role, match[0])
+            said = " ".join(piece.text[match.start() :].split()[:6])
+            told.setdefault(message.role, said)
             if other:
                 yield finding(
                     "conflicting-roles",
                     piece.line + piece.text.count("\n", 0, match.start()) - _skipped(piece.text),
-                    f"both messages say who the model is: {told[other]!r} in {other}, {match[0]!r} in "
-                    f"{message.role}",
+                    f"two messages say who the model is: {told[other]!r} ({other}) and {said!r} "
+                    f"({message.role})",
                     "Say it once, in the system message.",
                 )
                 return

@@ -8,12 +8,13 @@ meet so are compared, and exactly.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from rag.shingles import Shingles
+from rag.words import fold
 
 SAME = 0.8
 """Share of the word triples of two texts, all together, that both have: from here on, near-duplicates."""
@@ -21,6 +22,8 @@ FEWEST = 5
 """Word triples of a text that is compared at all: two greetings are alike, and no duplicates."""
 ENOUGH = 10
 """Near-duplicates of one text, after which no more are looked for."""
+
+_WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ class Twins:
     def __init__(self, texts: Mapping[str, str], *, at: float = SAME) -> None:
         self._at = at
         self._names = tuple(texts)
-        self._sets = [_triples(text) for text in texts.values()]
+        self._known = {text: _triples(text) for text in texts.values()}
+        self._sets = [self._known[text] for text in texts.values()]
         counts = Counter[int]()
         for some in self._sets:
             counts.update(some)
@@ -54,7 +58,7 @@ class Twins:
 
     def of(self, text: str, *, but: str = "") -> tuple[Twin, ...]:
         """The near-duplicates of a text, the nearest first, at most :data:`ENOUGH`; ``but`` is not asked."""
-        asked = _triples(text)
+        asked = self._known.get(text) or _triples(text)
         found: list[Twin] = []
         for number in self._met(asked):
             if self._names[number] == but:
@@ -88,5 +92,7 @@ class Twins:
 
 
 def _triples(text: str) -> frozenset[int]:
-    # Their hashes: 64 bits, a fifth of the memory, and kept for this process alone.
-    return frozenset(map(hash, Shingles.of(text).triples))
+    """Of the folded words, as :class:`rag.shingles.Shingles` has them, and hashed: 64 bits are enough to tell
+    them apart, take a fifth of the memory, and are kept for this process alone."""
+    words = _WORD.findall(fold(text))
+    return frozenset(map(hash, zip(words, words[1:], words[2:], strict=False)))

@@ -28,6 +28,7 @@ _INVISIBLE = (
     "\U000e0080-\U000e0fff"
 )
 _SUSPECT = re.compile(f"[{_BIDI}{_TAGS}{_INVISIBLE}]")
+_ASCII = bytes(range(128))
 _HIDDEN = re.compile(
     f"[{_BIDI}]|[{_TAGS}{_INVISIBLE}]*[{_TAGS}][{_TAGS}{_INVISIBLE}]*|[{_INVISIBLE}]{{{MAX_INVISIBLE + 1},}}"
 )
@@ -65,9 +66,14 @@ def neutral(text: str) -> str:
     >>> neutral("see" + "".join(chr(0xE0000 + ord(c)) for c in "obey me") + " me\\u202e!")
     'see\\ufffd me\\ufffd!'
     """
-    if not text.isascii() and _SUSPECT.search(text):
+    if not text.isascii() and _SUSPECT.search(_beyond_ascii(text)):
         text = _HIDDEN.sub("\ufffd", text)
     return without_markers(text)
+
+
+def _beyond_ascii(text: str) -> str:
+    """Its other characters alone: in most texts few, so that looking at them takes a tenth of the time."""
+    return text.encode("utf-8", "surrogatepass").translate(None, _ASCII).decode("utf-8", "surrogatepass")
 
 
 def without_markers(text: str, *, but: frozenset[str] = frozenset()) -> str:

@@ -34,9 +34,10 @@ _CHARGED = "charged work"
 
 
 class Meter:
-    """What is left to one render."""
+    """What is left to one render. ``neutral`` are texts known to be so (see :mod:`rag.neutral`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, neutral: Iterable[object] = ()) -> None:
+        self._neutral = frozenset(id(text) for text in neutral if isinstance(text, str))
         self._steps = MAX_STEPS
         self._work = MAX_WORK
 
@@ -47,6 +48,10 @@ class Meter:
                 raise SecurityError(f"the template's loops take more than {MAX_STEPS} steps")
             self._spend(weight)
             yield item
+
+    def is_neutral(self, value: object) -> bool:
+        """Whether this very value is one of those."""
+        return id(value) in self._neutral
 
     def charge(self, value: Any, weight: int = 1) -> Any:
         """``value``, for whose reading the work is taken off: all that is in it, however deep."""
@@ -92,9 +97,11 @@ def _charged(context: Context, value: Any, weight: int = 1) -> Any:
 @pass_context
 def printed(context: Context, value: Any) -> str:
     """A value's text. It is made neutral last: filters may have put together what no value was."""
-    if not isinstance(value, Undefined):
-        value = _meter(context).charge(value)
-    return neutral(str(value))
+    if isinstance(value, Undefined):
+        return str(value)  # raises what is missing
+    meter = _meter(context)
+    text = str(meter.charge(value))
+    return text if meter.is_neutral(value) else neutral(text)
 
 
 COUNTING: Mapping[str, Callable[..., Any]] = MappingProxyType({_COUNTED: _counted, _CHARGED: _charged})

@@ -187,15 +187,23 @@ def _problem(node: nodes.Node) -> str:
     return ""
 
 
-def rendered(template: Template, values: Mapping[str, Any], *, markers: frozenset[str] = frozenset()) -> str:
-    """The template's text; ``markers`` are those of chat templates that its author wrote, his to write.
+def rendered(
+    template: Template,
+    values: Mapping[str, Any],
+    *,
+    markers: frozenset[str] = frozenset(),
+    neutral: Iterable[object] = (),
+) -> str:
+    """The template's text. ``markers`` are those of chat templates that its author wrote, his to write;
+    ``neutral`` are values known to be so (see :mod:`rag.neutral`).
 
     Raises PromptError when it fails or passes a bound.
     """
     pieces: list[str] = []
     size = 0
+    meter = Meter(neutral)
     try:
-        for piece in template.generate({**values, METER: Meter()}):
+        for piece in template.generate({**values, METER: meter}):
             size += len(piece)
             if size > MAX_OUTPUT:
                 raise SecurityError(f"the rendered message has more than {MAX_OUTPUT} characters")

@@ -225,7 +225,9 @@ class PromptTemplate:
         messages = []
         for section in self._sections:
             try:
-                content = rendered(section.template, values, markers=self._markers).strip("\n")
+                content = rendered(
+                    section.template, values, markers=self._markers, neutral=values.values()
+                ).strip("\n")
             except PromptError as error:
                 raise PromptError(f"prompt {self.name!r}, {section.role} message: {error}") from error
             messages.append(Message(section.role, content))

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.errors import ModelError
+from rag.errors import ModelError, PromptError
 from rag.prompts.assertions import TYPES
 from rag.prompts.checks import Outcome, Subject, Tools, combined, evaluate
 from rag.prompts.findings import CHECKS
-from rag.prompts.guarded import OverTime, check_schema, find_json, schema_faults, search
+from rag.prompts.guarded import OverTime, check_pattern, check_schema, find_json, schema_faults, search
 from rag.prompts.rubric import messages
 from rag.prompts.runs import given_context
 from rag.prompts.suite import Given, read_suite
@@ -171,6 +171,42 @@ def test_expressions_and_schemas_are_bounded_in_time():
         with pytest.raises(OverTime):
             schema_faults(schema, value)
     assert time.perf_counter() - began < 10
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(?:(?:a{1000}){1000}){1000}",
+        "(?:(?:[)]{1000}){1000}(?#()){1000}",
+        r"(?:(?:\({1000}){1000}\)){1000}",
+        "(?x)(?:a{1000} # (\n){1000}",
+        "(?V1)a",
+        "a" * 2001,
+        "(" * 1000 + ")" * 1000,
+        "a{2}" + "{1000}" * 20,
+        "(a",
+        "(?P<n>a)(?P<n",
+    ],
+)
+def test_expressions_that_cost_too_much_to_read_are_refused_at_once(pattern):
+    began = time.perf_counter()
+    with pytest.raises(PromptError):
+        check_pattern(pattern)
+    assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"^\d{4}-\d{2}-\d{2}$",
+        "[a-f0-9]{8}(?:-[a-f0-9]{4}){3}-[a-f0-9]{12}",
+        "(?i)(?<n>a|b)+",
+        r"\p{L}{2,}",
+        "{a}",
+    ],
+)
+def test_ordinary_expressions_are_taken(pattern):
+    check_pattern(pattern)
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def targets(
     be read.
     """
     if file is None:
-        return tuple(_target(services, name) for name in references or _all(services))
+        return tuple(_target(services, name) for name in dict.fromkeys(references) or _all(services))
     if len(references) > 1:
         raise PromptError("--file holds the tests of one prompt: name one, or none to take the one beside it")
     beside = file.with_name(file.name.removesuffix(TESTS) + SUFFIX)

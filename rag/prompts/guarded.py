@@ -7,6 +7,7 @@ stopped. Schemas hold expressions too, and references, of which none is fetched.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -15,10 +16,20 @@ from rag.errors import PromptError
 
 MAX_PATTERN = 2_000
 """Characters of an expression."""
+MAX_REPEATED = 100_000
+"""What an expression may come to with its counted repetitions written out, as compiling does: a few signs,
+``(?:(?:a{1000}){1000}){1000}``, would keep a machine busy for hours."""
 SECONDS = 0.5
 """That one expression may search one text. An ordinary one takes microseconds."""
 MAX_STARTS = 200
 """Places of a text at which a JSON value is tried to be read."""
+
+_TOKEN = re.compile(
+    r"\\(?P<escaped>.)|(?P<set>\[\^?\]?(?:\\.|[^\]\\])*\])|\{(?P<least>\d*)(?:,(?P<most>\d*))?\}"
+    r"|(?P<comment>\(\?#[^)]*\))|(?P<open>\()|(?P<close>\))|(?P<other>.)",
+    re.DOTALL,
+)
+_OTHER_GRAMMAR = re.compile(r"\(\?[A-Za-z0-9]*[xV]")  # flags by which signs mean something else
 
 
 class OverTime(Exception):
@@ -31,10 +42,39 @@ def check_pattern(pattern: str) -> None:
 
     if len(pattern) > MAX_PATTERN:
         raise PromptError(f"the expression has {len(pattern):,} characters; the limit is {MAX_PATTERN:,}")
+    if _OTHER_GRAMMAR.search(pattern):
+        raise PromptError("the flags x and V of an expression are not supported")
+    if repeated(pattern) > MAX_REPEATED:
+        raise PromptError(f"the expression's repetitions come to more than {MAX_REPEATED:,}")
     try:
         regex.compile(pattern)
     except (regex.error, RecursionError, OverflowError, MemoryError) as error:
         raise PromptError(f"not a regular expression: {error}") from None
+
+
+def repeated(pattern: str) -> int:
+    """How many signs an expression has, each counted as often as its counted repetitions say.
+
+    >>> repeated("ab{3}"), repeated("([0-9]{2}:){3}")
+    (4, 9)
+    """
+    totals, last = [0], 0
+    for token in _TOKEN.finditer(pattern):
+        if token["open"]:
+            totals.append(0)
+            last = 0
+            continue
+        if token["close"]:
+            last = totals.pop() if len(totals) > 1 else 0
+            totals[-1] += last
+        elif token["least"] or token["most"]:
+            times = max(int(token["least"] or 0), int(token["most"] or 0), 1)
+            totals[-1] += last * (times - 1)
+            last *= times
+        elif not token["comment"] and token["other"] not in ("*", "+", "?", "|"):
+            last = 1
+            totals[-1] += 1
+    return sum(totals)
 
 
 def search(pattern: str, text: str) -> str | None:

@@ -89,19 +89,23 @@ def run_tests(
         )
         done: dict[str, list[Result]] = {}
         kept: list[str] = []
-        for target, cases in chosen:
-            if not cases:
-                continue
-            if not as_json:
-                typer.echo(_heading(target))
-            done[target.name] = []
-            for result in results(wired, target, cases, answering=answering):
-                done[target.name].append(result)
+        recorded = 0
+        try:
+            for target, cases in chosen:
+                if not cases:
+                    continue
                 if not as_json:
-                    typer.echo("\n".join(lines(result)))
-            if not only and keep(wired, target, done[target.name]):
-                kept.append(target.name)
-    recorded = answering.record.write(record) if answering.record and record else 0
+                    typer.echo(_heading(target))
+                done[target.name] = []
+                for result in results(wired, target, cases, answering=answering):
+                    done[target.name].append(result)
+                    if not as_json:
+                        typer.echo("\n".join(lines(result)))
+                if not only and keep(wired, target, done[target.name]):
+                    kept.append(target.name)
+        finally:  # what was paid for is kept, whatever happens
+            if answering.record is not None and record is not None:
+                recorded = answering.record.write(record)
     if junit is not None:
         _write(junit, done)
     every = [result for of_prompt in done.values() for result in of_prompt]

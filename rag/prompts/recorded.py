@@ -113,12 +113,14 @@ class Recordings:
             self._new.add(recording.place)
 
     def write(self, path: Path) -> int:
-        """All of them to a file, in a stable order; returns how many are new.
+        """All of them to a file, in a stable order; returns how many are new. Without any, nothing is written.
 
         What was recorded now stands in place of what was recorded for the same tests before. Raises
         PromptError.
         """
         with self._lock:
+            if not self._new:
+                return 0
             replaced = {place[:3] for place in self._new}
             kept = [
                 each

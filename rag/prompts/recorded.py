@@ -113,7 +113,7 @@ class Recordings:
             self._new.add(recording.place)
 
     def write(self, path: Path) -> int:
-        """All of them to a file, in a stable order; returns how many are new. Without any, nothing is written.
+        """All of them to a file, in a stable order, where any is new; returns how many are.
 
         What was recorded now stands in place of what was recorded for the same tests before. Raises
         PromptError.

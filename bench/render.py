@@ -4,8 +4,8 @@
 
 Each round takes other passages, cut from real text (the language reference that Python carries in
 ``pydoc_data``, or the ``.md`` and ``.txt`` files of a folder), and another question, so that nothing was
-counted or rendered before; ``again`` is the same once more. The last line holds the figure to reach: a prompt with 8
-passages renders in under 2 ms.
+counted or rendered before; ``again`` is the same once more. The last line holds the figure to reach: a prompt
+with 8 passages renders in under 2 ms.
 """
 
 from __future__ import annotations

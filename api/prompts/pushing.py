@@ -199,13 +199,7 @@ class _Reader:
     def __init__(self, folder: Path) -> None:
         self._read = part_reader(folder)
         self._texts: dict[str, str] = {}
-        self._files = [
-            (Path(place) / file).relative_to(folder).as_posix()
-            for place, folders, files in os.walk(folder)
-            if _shown(folders)
-            for file in files
-            if not file.startswith(("_", "."))
-        ]
+        self._files = list(_files(folder))
 
     def files(self, suffix: str) -> Iterator[str]:
         """The paths that end so; names that begin with _ or . are parts, or hidden."""
@@ -217,10 +211,13 @@ class _Reader:
         return self._texts[path]
 
 
-def _shown(folders: list[str]) -> bool:
-    """Has ``os.walk`` leave out folders that are hidden or hold parts."""
-    folders[:] = [folder for folder in folders if not folder.startswith(("_", "."))]
-    return True
+def _files(folder: Path) -> Iterator[str]:
+    """The paths of the files below a folder, but for those that are hidden or parts by their name."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(("_", "."))]
+        below = Path(place).relative_to(folder).as_posix()
+        before = "" if below == "." else f"{below}/"
+        yield from (f"{before}{name}" for name in files if not name.startswith(("_", ".")))
 
 
 def _sha256(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from stat import S_ISLNK, S_ISREG
 
 from rag.errors import InvalidTemplate, UnknownPrompt
 from rag.prompts.template import MAX_FILE, PromptTemplate, RenderedPrompt
@@ -53,18 +54,40 @@ def part_reader(folder: Path | Traversable) -> Callable[[str], str]:
     KeyError: '../../errors.py'
     """
 
+    inside: dict[str, Path | None] = {}  # what a library of thousands asks again and again
+
+    def place(path: str) -> Path | None:
+        if path not in inside:
+            found = Path(str(folder), path)
+            inside[path] = found if found.resolve().is_relative_to(Path(str(folder)).resolve()) else None
+        return inside[path]
+
     def read(path: str) -> str:
         steps = path.split("/")
         if not path or "\\" in path or any(step in ("", ".", "..") for step in steps):
             raise KeyError(path)
-        file = folder.joinpath(*steps)
-        if isinstance(folder, Path) and not Path(str(file)).resolve().is_relative_to(folder.resolve()):
-            raise KeyError(path)  # a link that leads out
-        if not file.is_file():
+        if not isinstance(folder, Path):
+            file = folder.joinpath(*steps)
+            if not file.is_file():
+                raise KeyError(path)
+            return file.read_text("utf-8")
+        here = place("/".join(steps[:-1]))
+        if here is None:
+            raise KeyError(path)  # a link leads out
+        try:
+            status = (here / steps[-1]).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise KeyError(path) from None
+        if S_ISLNK(status.st_mode):
+            target = place(path)
+            if target is None or not target.is_file():
+                raise KeyError(path)
+            status = target.stat()
+        if not S_ISREG(status.st_mode):
             raise KeyError(path)
-        if isinstance(file, Path) and file.stat().st_size > _MAX_BYTES:
-            raise InvalidTemplate(f"{path} has {file.stat().st_size} bytes; the limit is {_MAX_BYTES}")
-        return file.read_text("utf-8")
+        if status.st_size > _MAX_BYTES:
+            raise InvalidTemplate(f"{path} has {status.st_size} bytes; the limit is {_MAX_BYTES}")
+        return (here / steps[-1]).read_bytes().decode("utf-8")
 
     return read
 

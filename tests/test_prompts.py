@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import pytest
@@ -216,6 +217,7 @@ def test_output_and_growth_are_bounded():
         ("---\nname: x\ninputs: @x\n---\nuser:\nhi", "line 3: the front matter is not YAML"),
         ("---\nname: x\nmodle: {}\n---\nuser:\nhi", "has modle; it may have name"),
         ("---\nname: x\n---\n\n", "no message"),
+        ("---\nname: x\n---\nuser:\nhi\n#Assistant [name='x', n=1] :\nyo", "line 6: .*attributes of a role"),
         ("---\nname: x\n---\nuser:\n\n{{ a }}", "line 4: a used, but not declared"),
         ("---\nname: x\n---\nuser:\n\nfine\n{{ 'a' + 'b' }}", "line 7: add is not allowed"),
         ("---\nname: x\n---\nuser:\n{% if 1 %}\nassistant:\n{% endif %}", "line 5"),
@@ -271,3 +273,20 @@ def test_a_template_is_a_value():
     with pytest.raises(dataclasses.FrozenInstanceError):
         load("answer").name = "x"  # type: ignore[misc]
     assert load("answer") == load("answer")
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_prompty_package_reads_a_shipped_prompt_as_we_do(name):
+    prompty = pytest.importorskip("prompty", reason="Prompty's own package is not installed")
+    template = load(name)
+    with as_file(files("rag.prompts").joinpath("shipped", f"{name}.prompty")) as path:
+        theirs = prompty.load(path)
+    assert [each.name for each in theirs.inputs] == list(template.names)
+    plain = {"string": "a value", "array": ["one", "two"], "object": {"key": "value"}, "integer": 3}
+    values = {each.name: plain[each.kind] for each in template.inputs}
+    values |= {"examples": [{"input": "in", "output": "out"}]} if "examples" in values else {}
+    messages = prompty.prepare(theirs, values)
+    ours = template.render(values).messages
+    assert [(each.role, each.text.strip()) for each in messages] == [
+        (each.role, each.content.strip()) for each in ours
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
@@ -16,6 +17,8 @@ MAX_MESSAGES = 200
 """Messages of a prompt."""
 
 Role = Literal["system", "user", "assistant"]
+_WITH_ATTRIBUTES = re.compile(ROLE.pattern.replace("[ \\t]*:", r"[ \t]*\[[^]]*\][ \t]*:", 1), re.IGNORECASE)
+"""A role line as Prompty's own package also takes it: left as text, it would hide a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,10 @@ def sections_of(body: str, first_line: int, parts: Parts) -> tuple[Section, ...]
     found: list[tuple[str, int, list[str]]] = []
     lines = body.split("\n")
     for number, line in enumerate(lines, first_line):
+        if _WITH_ATTRIBUTES.fullmatch(line):
+            raise InvalidTemplate(
+                f"line {number}: {line.strip()!r}: attributes of a role are not read; write `user:` alone"
+            )
         role = ROLE.fullmatch(line)
         if role:
             found.append((role[1].lower(), number + 1, []))

@@ -323,6 +323,21 @@ def test_without_a_model_the_best_sentences_answer():
 
 
 @pytest.mark.model
+def test_a_prompts_examples_are_filled_in_as_they_are_when_it_is_asked():
+    put("kinds.jsonl", '{"input": "Where is my parcel?", "output": "delivery"}\n')
+    put(
+        "kind.prompty",
+        "---\nname: kind\nmetadata: {examples: {file: kinds.jsonl, k: 1}}\n"
+        "inputs: [{name: question}, {name: examples, kind: array, required: false}]\n---\nuser:\n"
+        "{% for e in examples %}{{ e.input }} -> {{ e.output }}\n{% endfor %}{{ question }}\n",
+    )
+    put("kind.tests.yaml", "tests: [{vars: {question: My parcel is lost}, assert: [{type: found}]}]")
+    chat = Chat("delivery")
+    assert run(chat, names=["kind"])[0].status == "passed"
+    assert chat.asked[0][0].content == "Where is my parcel? -> delivery\nMy parcel is lost"
+
+
+@pytest.mark.model
 def test_a_test_without_context_searches_the_collection():
     put("answer.tests.yaml", TESTS.replace("    context: [The shop opens at nine., Returns are free.]\n", ""))
     (nothing,) = run()

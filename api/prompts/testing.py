@@ -10,10 +10,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from api.prompts.examples import ExampleSets
 from api.prompts.library import Found, author_of, find
 from rag.answer import Answer, Retrieved
 from rag.errors import NotFound, PromptError, UnknownPrompt
 from rag.prompts.checks import Tools
+from rag.prompts.examples import VARIABLE
 from rag.prompts.recorded import NotRecorded, RecordedModel, Recordings
 from rag.prompts.runs import Reply, Result, cases_of, counts, given_context, reply_from, run
 from rag.prompts.suite import Case, Suite, read_suite
@@ -230,6 +232,7 @@ class _Asker:
     template: PromptTemplate
     collection: str | None
     model: _PerTest | None
+    examples: ExampleSets
 
     def __call__(self, case: Case, values: Mapping[str, Any], *, answer: bool) -> Reply:
         if self.model is not None:
@@ -241,6 +244,9 @@ class _Asker:
         most = settings.context.max_tokens
         budget = min(self.template.context_budget or most, most)
         context = None if case.context is None else given_context(case.context, budget=budget)
+        if question and self.template.examples and VARIABLE not in values:
+            chosen = self.examples(self.template, question)
+            values = {**values, VARIABLE: [example.as_value() for example in chosen]}
         tools = Tools(embedder=self.services.embedder)
         chat: ChatModel | None = self.model
         return reply_from(
@@ -283,7 +289,8 @@ class _Asker:
 def _asker(services: Services, target: Target, answering: Answering, name: str) -> Iterator[_Asker]:
     """With a model, a product of its own around it: what rewrites a question is recorded as well."""
     if not name:
-        yield _Asker(services, target.name, target.template, answering.collection, None)
+        sets = ExampleSets(services)
+        yield _Asker(services, target.name, target.template, answering.collection, None, sets)
         return
     from api.services import connect
 
@@ -291,4 +298,4 @@ def _asker(services: Services, target: Target, answering: Answering, name: str) 
     model = _PerTest(services, name, template.name, answering)
     with connect(services.settings) as own:
         own.chat = model
-        yield _Asker(own, target.name, template, answering.collection, model)
+        yield _Asker(own, target.name, template, answering.collection, model, ExampleSets(own))

@@ -158,7 +158,7 @@ TYPES: Mapping[str, Kind] = {
     "language": Kind("answer", _language),
     "similar": Kind("answer", _text_or_texts, graded=True),
     "llm-rubric": Kind("answer", _textual, graded=True),
-    "found": Kind("both"),
+    "found": Kind("answer"),
     "cites": Kind("both", _count, needed=False),
     "cites-only-retrieved": Kind("both"),
     "context-contains": Kind("context", _text_or_texts),

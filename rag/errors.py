@@ -12,6 +12,7 @@ RagError
 │   ├── PromptError            a prompt, or the values for it
 │   │   ├── MissingVariables   names them
 │   │   ├── InvalidTemplate    a prompt file that cannot be read, with the line
+│   │   ├── InvalidPack        a pack of prompts that is not whole, or may not be one
 │   │   └── OverBudget         the fixed part alone exceeds the token budget
 │   └── EvaluationError        a judged set that cannot be read, or judges nothing
 ├── SourceError                one file or URL cannot be taken in; ``code`` says why
@@ -42,6 +43,7 @@ __all__ = [
     "EvaluationError",
     "IndexDamaged",
     "InvalidFilter",
+    "InvalidPack",
     "InvalidQuery",
     "InvalidSetting",
     "InvalidTemplate",
@@ -187,6 +189,10 @@ class MissingVariables(PromptError):
 
 class InvalidTemplate(PromptError):
     """A prompt file that cannot be read."""
+
+
+class InvalidPack(PromptError):
+    """A pack of prompts that is not as it was written, or files that may not be in one."""
 
 
 class OverBudget(PromptError):

@@ -556,7 +556,7 @@ def test_what_handlebars_cannot_say_is_refused_with_its_line(body, line):
         ("langchain", "[]", "not a serialised prompt"),
         ("promptfoo", "prompts: []", "no prompt"),
         ("promptfoo", "prompts: ['{% set x = 1 %}']", "line 1: {% set %} is not allowed"),
-        ("promptfoo", "prompts: ['file://../secret.txt']", "cannot be read"),
+        ("promptfoo", "prompts: ['file://../secret.txt']", "cannot be read from here"),
         ("dotprompt", "---\na: [\n---\nx", "line "),
         ("dotprompt", "x" * 1_000_001, "the limit is"),
         (

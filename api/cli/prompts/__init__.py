@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from api.cli.prompts import labels, library, lint, review, show, testing
+from api.cli.prompts import exchange, labels, library, lint, review, show, similar, testing
 
 app = typer.Typer(
     no_args_is_help=True, help="The prompt library: write, version, review, test and share prompts."
@@ -28,3 +28,9 @@ app.command("reject")(review.reject)
 app.command("reviews")(review.reviews)
 app.command("protect")(review.protect)
 app.command("unprotect")(review.unprotect)
+app.command("import")(exchange.import_)
+app.command("export")(exchange.export)
+app.command("pack")(exchange.pack)
+app.command("unpack")(exchange.unpack)
+app.command("search")(similar.search)
+app.command("clusters")(similar.clusters)

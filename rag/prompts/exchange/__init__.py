@@ -36,6 +36,19 @@ def _nothing(path: str) -> str:
     raise InvalidTemplate(f"{path} is named there, and cannot be read from here")
 
 
+def _opening(open: ReadFile) -> ReadFile:
+    """The same, with an error that a person understands for a file that cannot be read."""
+
+    def read(path: str) -> str:
+        try:
+            return open(path.removeprefix("./"))
+        except (KeyError, OSError, ValueError) as error:
+            why = f": {error}" if isinstance(error, OSError) and error.strerror else ""
+            raise InvalidTemplate(f"{path} is named there, and cannot be read from here{why}") from None
+
+    return read
+
+
 def format_of(file: str, text: str) -> str:
     """The format that a file is in, by its name and what stands in it. Raises PromptError.
 
@@ -95,10 +108,10 @@ def imported(text: str, *, format: str, name: str, open: ReadFile = _nothing) ->
         case "openai":
             drafts = [openai.read(text, name=name)]
         case "promptfoo":
-            drafts = promptfoo.read(text, name=name, open=open)
+            drafts = promptfoo.read(text, name=name, open=_opening(open))
         case "prompty":
-            PromptTemplate.parse(text, name=name, read=open)
-            return Converted({f"{name}{prompty.SUFFIX}": text})
+            template = PromptTemplate.parse(text, name=name, read=open)
+            return Converted({f"{name}{prompty.SUFFIX}": text, **template.parts})
         case _:
             raise _unknown(format)
     files: dict[str, str] = {}

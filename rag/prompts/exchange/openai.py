@@ -121,9 +121,6 @@ def losses(draft: Draft, *, described: bool = False) -> list[str]:
     if draft.outputs:
         lost.append("the outputs")
     if not described:
-        lost += [
-            f"the {key}: {value}"
-            for key, value in (("title", draft.title), ("description", draft.description))
-            if value
-        ]
+        told = {"title": draft.title, "description": draft.description}
+        lost += [f"the {key}: {shown(value)}" for key, value in told.items() if value]
     return [line for line in lost if line != 'model.apiType: "chat"']

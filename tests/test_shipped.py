@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from rag import prompts
 from rag.context import Context, fit
 from rag.language import detect
-from rag.prompts import PromptTemplate, load, names
+from rag.prompts import PromptTemplate, names
+from rag.prompts.checks import Tools
+from rag.prompts.runs import Reply, Result, cases_of, given_context, reply_from, run_case
+from rag.prompts.suite import Case, Suite, read_suite
+from rag.protocols import Message
 from rag.tokens import estimate_tokens
 from rag.types import Chunk, Hit
 
@@ -25,7 +36,7 @@ PINNED: dict[str, str] = {
     "comparison-es": "013b68067f06e34c",
     "extraction": "f3a749a95edc534f",
     "extraction-es": "92ffd9eda32bcfff",
-    "groundedness": "df6b3680f6a526bf",
+    "groundedness": "1a1309e3722042fc",
     "groundedness-es": "dc3bc249ed0365c7",
     "hyde": "7bdbc105966245b5",
     "rewrite": "b26ed55910e1d262",
@@ -38,6 +49,8 @@ PINNED: dict[str, str] = {
     "translation": "149ae62b68b55c4e",
     "translation-es": "0856fed2aa2b7146",
 }
+
+load = cache(prompts.load)
 
 VALUES: dict[str, Any] = {
     "question": "¿Cuánto dura la batería?",
@@ -167,8 +180,6 @@ def test_how_to_say_that_nothing_was_found_is_told_word_for_word(name):
 
 @pytest.mark.parametrize("name", [n for n in names() if n.removesuffix("-es") in REPLIES_JSON])
 def test_every_json_that_is_shown_is_json_with_the_outputs_of_the_prompt(name):
-    import yaml
-
     template = load(name)
     header = yaml.safe_load(template.source.split("---\n")[1])
     outputs = [each["name"] for each in header["outputs"]]
@@ -191,3 +202,87 @@ def test_labels_may_be_names_or_have_descriptions():
     user = rendered(load("classification"))[1]
     assert user.startswith("Labels:\n- billing: charges\n- repairs\n\nIf none fits: other\n")
     assert "Example text: I paid two times\nIts label: billing\n\n<text>\n" in user
+
+
+# --- their tests ----------------------------------------------------------------------------------
+
+
+@cache
+def suite_of(name: str) -> Suite:
+    file = files("rag.prompts").joinpath("shipped", f"{name}.tests.yaml")
+    return read_suite(file.read_text("utf-8"), name=file.name)
+
+
+def judged(name: str, case: Case, answer: str) -> Result:
+    """What a test says of an answer, through all that a run of it goes through."""
+    template, tools = load(name), Tools()
+
+    def ask(case: Case, values: Mapping[str, Any], *, answer: bool) -> Reply:
+        budget = template.context_budget or 2000
+        context = None if case.context is None else given_context(case.context, budget=budget)
+        question = str(values.get("question", ""))
+        return reply_from(context, template, values, question=question, chat=said, tools=tools, answer=answer)
+
+    said = Scripted(answer)
+    return run_case(case, template, ask=ask, tools=tools)
+
+
+class Scripted:
+    """A model that says one thing."""
+
+    def __init__(self, text: str) -> None:
+        self.name = "scripted"
+        self.text = text
+
+    def stream(self, messages: Sequence[Message]) -> Iterator[str]:
+        yield self.text
+
+
+ANSWERS_BY_HAND: Mapping[str, Any] = yaml.safe_load(
+    Path(__file__).with_name("shipped_answers.yaml").read_text("utf-8")
+)
+RIGHT = [
+    (name, test, answer)
+    for name, tests in ANSWERS_BY_HAND.items()
+    for test, answers in tests.items()
+    for answer in answers["right"]
+]
+WRONG = [
+    (name, test, answer["says"], answer["fails"])
+    for name, tests in ANSWERS_BY_HAND.items()
+    for test, answers in tests.items()
+    for answer in answers["wrong"]
+]
+
+
+def case_of(name: str, description: str) -> Case:
+    return next(case for case in cases_of(suite_of(name), load(name)) if case.description == description)
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_shipped_prompt_has_tests_and_each_of_them_a_right_and_a_wrong_answer(name):
+    cases = cases_of(suite_of(name), load(name))
+    assert [case.description for case in cases] == list(ANSWERS_BY_HAND[name])
+    assert all(answers["right"] and answers["wrong"] for answers in ANSWERS_BY_HAND[name].values())
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_tests_look_at_the_language_and_at_orders_from_outside(name):
+    suite = suite_of(name)
+    if not name.startswith("extraction"):  # what it copies is in the passages' language
+        assert "type: language" in suite.source
+    told = "\n".join(case.description for case in suite.cases)
+    assert re.search("obey|obedece|promise|promesa|believe|cree|choose|elija|follow|sigue|asks for", told)
+
+
+@pytest.mark.parametrize(("name", "test", "answer"), RIGHT)
+def test_a_right_answer_passes(name, test, answer):
+    result = judged(name, case_of(name, test), answer)
+    assert (result.status, result.reason) == ("passed", "all passed")
+
+
+@pytest.mark.parametrize(("name", "test", "answer", "fails"), WRONG)
+def test_a_wrong_answer_fails_for_the_reason_that_it_is_wrong(name, test, answer, fails):
+    result = judged(name, case_of(name, test), answer)
+    assert result.status == "failed"
+    assert fails in {outcome.name for outcome in result.outcomes if outcome.status == "failed"}

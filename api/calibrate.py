@@ -111,8 +111,11 @@ def calibrate_collection(
     return Outcome(made, missed)
 
 
-def calibration_of(catalogue: Catalogue, name: str) -> Calibration | None:
-    """A collection's calibration; None without one, or when it was made with another embedder or cut."""
+def calibration_of(catalogue: Catalogue, name: str, *others: str) -> Calibration | None:
+    """A collection's calibration; None without one, when it was made with another embedder or cut, and
+    where ``others`` are searched with it: among more documents a question finds a nearest one more often."""
+    if others:
+        return None
     kept = catalogue.fact(_fact(name))
     if kept is None:
         return None

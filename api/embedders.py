@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -54,12 +54,13 @@ class Embedders:
             about = {**self._section.model_dump(), "precision": embedder.precision}
             catalogue.remember(fact, json.dumps(about), wait=wait)
 
-    def answering(self, catalogue: Catalogue, collection: str) -> SentenceTransformerEmbedder:
-        """The embedder whose vectors the collection holds, which may not be the configured one yet.
+    def answering(self, catalogue: Catalogue, collections: Sequence[str]) -> SentenceTransformerEmbedder:
+        """The embedder whose vectors the collections hold, which may not be the configured one yet.
 
-        Raises UnknownCollection, and EmbedderMismatch where that model is no longer to be had.
+        Raises UnknownCollection, and EmbedderMismatch where that model is no longer to be had or is not the
+        same for all.
         """
-        space = catalogue.collection(collection).space
+        space = catalogue.collection(*collections).space
         if space is None:
             return self.configured(catalogue)
         fingerprint = space.embedder.fingerprint
@@ -69,8 +70,9 @@ class Embedders:
             about = catalogue.fact(f"embedder:{fingerprint}")
             embedder = self._of(json.loads(about)) if about else self.configured(catalogue)
             if embedder.info.fingerprint != fingerprint:
+                named = ", ".join(map(repr, collections))
                 raise EmbedderMismatch(
-                    f"the vectors of {collection!r} are of {space.embedder.name!r} ({fingerprint[:12]}), and "
+                    f"the vectors of {named} are of {space.embedder.name!r} ({fingerprint[:12]}), and "
                     f"what that name stands for now is another model ({embedder.info.fingerprint[:12]}): put "
                     "the first one back, or embed anew: rag plan tells the price, rag ingest does it"
                 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from rag.confidence import Confidence
 from rag.highlight import matches
@@ -25,6 +25,15 @@ Question = Annotated[str, StringConstraints(min_length=1, max_length=MAX_QUESTIO
 Short = Annotated[str, StringConstraints(max_length=10_000)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
+Collections = Annotated[
+    list[Name],
+    Field(min_length=1, max_length=64),
+    BeforeValidator(
+        lambda given: [given] if isinstance(given, str) else given, json_schema_input_type=Name | list[Name]
+    ),
+]
+
+COLLECTIONS = "One, or several of one embedder to search as one. Without it, the default collection."
 WHERE = "Which documents, by their metadata: operators as in MongoDB and Chroma. Without it, all."
 WHERE_EXAMPLE = {"language": "es", "$or": [{"year": {"$gte": 2020}}, {"tags": {"$in": ["a", "b"]}}]}
 
@@ -40,7 +49,7 @@ class SearchRequest(Request):
 
     question: Question
     k: int | None = Field(default=None, ge=1, le=MAX_K, description="Passages; without it, as set.")
-    collection: Name | None = Field(default=None, description="Without it, the default collection.")
+    collection: Collections | None = Field(default=None, description=COLLECTIONS)
     where: dict[str, Any] = Field(default_factory=dict, description=WHERE, examples=[WHERE_EXAMPLE])
     mode: Mode | None = Field(default=None, description="Without it, as set.")
     explain: bool = Field(default=False, description="Tell of each passage where it stood in each stage.")
@@ -51,7 +60,7 @@ class AskRequest(Request):
 
     question: Question
     k: int | None = Field(default=None, ge=1, le=MAX_K, description="Passages; without it, as set.")
-    collection: Name | None = Field(default=None, description="Without it, the default collection.")
+    collection: Collections | None = Field(default=None, description=COLLECTIONS)
     where: dict[str, Any] = Field(default_factory=dict, description=WHERE, examples=[WHERE_EXAMPLE])
     prompt: Name | None = Field(default=None, description="A prompt of the library; without it, as set.")
     variables: dict[Name, Short] = Field(
@@ -93,6 +102,7 @@ class IngestRequest(Request):
 class HitOut(BaseModel):
     """A ranked passage. ``start`` and ``end`` are characters of the document, ``matches`` of ``text``."""
 
+    collection: str
     document: str
     uri: str
     title: str
@@ -111,6 +121,7 @@ class HitOut(BaseModel):
     def of(cls, hit: Hit, matches: Iterable[tuple[int, int]], standing: Standing | None = None) -> HitOut:
         chunk = hit.chunk
         return cls(
+            collection=chunk.collection,
             document=chunk.document_id,
             uri=chunk.uri,
             title=chunk.title,
@@ -153,6 +164,7 @@ class PassageOut(BaseModel):
     """A passage of the context, as a citation names it."""
 
     number: int
+    collection: str
     document: str
     uri: str
     title: str
@@ -166,6 +178,7 @@ class PassageOut(BaseModel):
     def of(cls, passage: Passage) -> PassageOut:
         return cls(
             number=passage.number,
+            collection=passage.chunk.collection,
             document=passage.document_id,
             uri=passage.chunk.uri,
             title=passage.chunk.title,

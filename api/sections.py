@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -26,6 +27,9 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Fields = tuple[str, ...]
+
+Collections: TypeAlias = str | Sequence[str] | None
+"""The name of a collection, or those of several that are searched as one; None: that of the settings."""
 
 
 class Section(BaseModel):
@@ -319,7 +323,7 @@ class TracesSection(Section):
     """What is kept of every question that is asked: rag traces, rag replay, rag diff, rag prompts stats."""
 
     enabled: bool = Field(default=True, description="Keep a trace of every answer.")
-    keep_days: float = Field(default=30.0, ge=0, le=36_500, description="Days that one is kept; 0: no limit.")
+    keep_days: int = Field(default=30, ge=0, le=36_500, description="Days that one is kept; 0: no limit.")
     keep: Literal["text", "hashes"] = Field(
         default="text",
         description="text, or hashes: of questions, answers and variables only salted hashes are kept; such"

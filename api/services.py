@@ -19,6 +19,7 @@ from api.embedders import Embedders, characters_per_second, remember_rate
 from api.naming import ids_of, remove_under
 from api.rerankers import Rerankers
 from api.schemas import CollectionOut
+from api.sections import Collections
 from api.settings import Settings
 from indexes.catalogue import Catalogue, CollectionInfo, DocumentInfo
 from ingest import job
@@ -32,7 +33,7 @@ from rag.answer import Event, Pipeline, Rendered
 from rag.embed import SentenceTransformerEmbedder
 from rag.errors import InvalidSetting
 from rag.filters import EVERYTHING, Where
-from rag.protocols import ChatModel, Collection, Item, Space
+from rag.protocols import ChatModel, Item, Space
 from rag.retrieve import Mode, Retriever, Trail
 from rag.retrieve.rewrite import Rewriter
 from rag.types import Chunk, Document, Hit
@@ -263,7 +264,7 @@ class Services:
         self,
         question: str,
         *,
-        collection: str | None = None,
+        collection: Collections = None,
         k: int | None = None,
         where: Where = EVERYTHING,
         mode: str | None = None,
@@ -275,7 +276,7 @@ class Services:
         self,
         question: str,
         *,
-        collection: str | None = None,
+        collection: Collections = None,
         k: int | None = None,
         where: Where = EVERYTHING,
         mode: str | None = None,
@@ -292,7 +293,7 @@ class Services:
         self,
         question: str,
         *,
-        collection: str | None = None,
+        collection: Collections = None,
         k: int | None = None,
         where: Where = EVERYTHING,
         prompt: str | None = None,
@@ -307,7 +308,7 @@ class Services:
         self,
         question: str,
         *,
-        collection: str | None = None,
+        collection: Collections = None,
         k: int | None = None,
         where: Where = EVERYTHING,
         prompt: str | None = None,
@@ -320,19 +321,24 @@ class Services:
 
     def answering_embedder(self, name: str | None = None) -> SentenceTransformerEmbedder:
         """The embedder whose vectors a collection holds (None: that in use). Raises UnknownCollection."""
-        return self._embedders.answering(self.catalogue(), name or self.settings.collection)
+        return self._embedders.answering(self.catalogue(), self._names(name))
+
+    def _names(self, collection: Collections) -> tuple[str, ...]:
+        if isinstance(collection, str):
+            return (collection,)
+        return tuple(dict.fromkeys(collection or ())) or (self.settings.collection,)
 
     def _searching(
-        self, name: str | None, *, mode: str | None = None, reranker: str | None = None
+        self, collection: Collections, *, mode: str | None = None, reranker: str | None = None
     ) -> tuple[SqliteCollection, Retriever]:
         settings = self.settings.retrieval.retrieval_settings()
         if mode is not None:
             settings = replace(settings, mode=cast("Mode", mode))
         if reranker is not None:
             settings = replace(settings, reranker=reranker)
-        name = name or self.settings.collection
+        names = self._names(collection)
         catalogue = self.catalogue()
-        embedder = self._embedders.answering(catalogue, name)
+        embedder = self._embedders.answering(catalogue, names)
         reader, weight = self._rerankers.of(settings.reranker, embedder)
         retriever = Retriever(
             embedder,
@@ -341,7 +347,7 @@ class Services:
             reranker=reader,
             rerank_weight=weight,
         )
-        return catalogue.collection(name, embedder=embedder.info), retriever
+        return catalogue.collection(*names, embedder=embedder.info), retriever
 
     def _rewriter(self, mode: Mode) -> Rewriter | None:
         way = self.settings.retrieval.rewrite
@@ -350,23 +356,23 @@ class Services:
         chat = cast("ChatModel", self.chat)
         return Rewriter(chat, way=way, prompts=partial(prompts.load, folder=self.settings.prompts.dir))
 
-    def _answering(self, name: str | None) -> tuple[SqliteCollection, Pipeline]:
-        found, retriever = self._searching(name)
+    def _answering(self, collection: Collections) -> tuple[SqliteCollection, Pipeline]:
+        found, retriever = self._searching(collection)
         pipeline = Pipeline(
             retriever,
             chat=self.chat,
-            embedder=self._embedders.answering(self.catalogue(), found.name),
+            embedder=self._embedders.answering(self.catalogue(), self._names(collection)),
             prompts=partial(prompts.load, folder=self.settings.prompts.dir),
             budget=self.settings.context.max_tokens,
             read=self._read,
-            calibration=lambda asked: calibration_of(self.catalogue(), asked.name),
+            calibration=lambda asked: calibration_of(self.catalogue(), *asked.generations),
             answered=self.settings.answer.answered,
             ask_anyway=self.settings.answer.ask_anyway,
         )
         return found, pipeline
 
-    def _read(self, collection: Collection, document_id: str, start: int, end: int) -> str:
-        return self.catalogue().document(collection.name, document_id).text[start:end]
+    def _read(self, chunk: Chunk, start: int, end: int) -> str:
+        return self.catalogue().document(chunk.collection, chunk.document_id).text[start:end]
 
     # --- looking after -----------------------------------------------------------------------
 
@@ -389,9 +395,9 @@ class Services:
         """The documents of the collection in use."""
         return self.catalogue().documents(self.settings.collection)
 
-    def metadata_names(self) -> list[str]:
-        """The keys that the metadata of the collection in use has."""
-        return self.catalogue().collection(self.settings.collection).metadata_names()
+    def metadata_names(self, collection: Collections = None) -> list[str]:
+        """The keys that the metadata of a collection has, or of several (None: of that in use)."""
+        return self.catalogue().collection(*self._names(collection)).metadata_names()
 
     def failed_items(self) -> list[Item]:
         """What could not be taken in, as of the last ingest."""

@@ -134,14 +134,16 @@ class Catalogue:
             names = db.execute("SELECT name FROM collections ORDER BY name").fetchall()
             return [self._info(db, name) for (name,) in names]
 
-    def collection(self, name: str, *, embedder: EmbedderInfo | None = None) -> SqliteCollection:
-        """A collection to search. With ``embedder``, vectors of another one are refused at each search.
+    def collection(self, *names: str, embedder: EmbedderInfo | None = None) -> SqliteCollection:
+        """A collection to search, or several as one. With ``embedder``, vectors of another one are refused
+        at each search.
 
         Raises UnknownCollection.
         """
         with self.store.reading() as db:
-            self._id(db, name)
-        return SqliteCollection(self._views, name, embedder=embedder)
+            for name in names:
+                self._id(db, name)
+        return SqliteCollection(self._views, list(dict.fromkeys(names)), embedder=embedder)
 
     def ledger(self, name: str) -> SqliteLedger:
         """What a collection holds, for deciding what an ingest has to do. It need not exist yet."""
@@ -202,8 +204,7 @@ class Catalogue:
         with self.store.reading() as db:
             key = self._document_key(db, collection, document_id)
             rows = db.execute(
-                CHUNK + " JOIN collections l ON l.id = d.collection_id AND l.space_id = c.space_id "
-                "WHERE d.key = ? ORDER BY c.ordinal",
+                CHUNK + " WHERE d.key = ? AND c.space_id = l.space_id ORDER BY c.ordinal",
                 (key,),
             ).fetchall()
         return [chunk_of(row) for row in rows]

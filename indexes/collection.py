@@ -1,13 +1,18 @@
-"""A collection to search: the newest generation, what is newer than it, and the judgement of SQL.
+"""One collection to search, or several as if they were one: the newest generation of each, what is newer
+than it, and the judgement of SQL.
 
-Within one read transaction: candidates from the generation and from the delta beside it, joined to
+Within one read transaction: candidates from the generations and from the delta beside each, joined to
 the chunks that are alive and pass the filter. So neither an old index nor a lost one changes an
-answer, and what is committed is found at once, by every process.
+answer, and what is committed is found at once, by every process. Words are weighed, and cosines spread,
+over all the collections of a search together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -17,7 +22,7 @@ import numpy.typing as npt
 from indexes.exact import best, scan, similarities
 from indexes.lexical import LexicalIndex
 from indexes.moments import Spread, spread
-from indexes.question import Question, ask
+from indexes.question import NO_QUESTION, Question, ask
 from indexes.rows import CHUNK, chunk_of, json_of
 from indexes.views import View, Views
 from rag.errors import EmbedderMismatch, IndexDamaged, InvalidQuery
@@ -37,8 +42,18 @@ from rag.types import (
 
 Scores: TypeAlias = npt.NDArray[np.float32]
 Found: TypeAlias = tuple[Keys, Scores]
-Leg: TypeAlias = tuple[Callable[..., Found], bool]
-"""One index with a question in it: ``search(k=n)`` gives its n best rows. And whether all are alive."""
+Moment: TypeAlias = Sequence[View]
+"""The collections of a search, in one read transaction; without those that nothing was put in."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Leg:
+    """One index with a question in it: ``search(k=n)`` gives its n best rows. And whether all are alive."""
+
+    view: View
+    search: Callable[..., Found]
+    alive: bool
+
 
 T = TypeVar("T")
 
@@ -53,6 +68,17 @@ NAMED_CHUNKS = (
     "ORDER BY d.key, c.ordinal"
 )
 
+# "+space_id": rows are found by key; SQLite would rather walk all of the spaces' chunks.
+_CHUNKS = (
+    f"{CHUNK} JOIN json_each(?) asked ON asked.value = c.key "  # noqa: S608
+    "WHERE +c.space_id IN (SELECT value FROM json_each(?))"
+)
+_VECTORS = (
+    "SELECT c.key, v.vector FROM json_each(?) asked JOIN chunks c ON c.key = asked.value "
+    "JOIN vectors v ON v.id = c.vector_id "
+    "WHERE +c.space_id IN (SELECT value FROM json_each(?)) ORDER BY c.key"
+)
+
 METADATA_NAMES = (  # each name by a search for the one after it: of a million rows a few dozen are read
     "WITH RECURSIVE names(name) AS (SELECT min(name) FROM document_metadata UNION ALL "
     "SELECT (SELECT min(m.name) FROM document_metadata m WHERE m.name > names.name) FROM names "
@@ -63,46 +89,55 @@ METADATA_NAMES = (  # each name by a search for the one after it: of a million r
 
 
 class SqliteCollection:
-    """:class:`rag.protocols.Collection` over the catalogue and its generations. Safe in any thread."""
+    """:class:`rag.protocols.Collection` over the catalogue and its generations. Safe in any thread, but for
+    a :meth:`snapshot`, which is one thread's."""
 
-    def __init__(self, views: Views, name: str, *, embedder: EmbedderInfo | None = None) -> None:
+    def __init__(
+        self,
+        views: Views,
+        names: Sequence[str],
+        *,
+        embedder: EmbedderInfo | None = None,
+        held: sqlite3.Connection | None = None,
+    ) -> None:
         self._views = views
-        self._name = name
+        self._names = names
         self._embedder = embedder
+        self._held = held
 
-    @property
-    def name(self) -> str:
-        return self._name
+    @contextmanager
+    def snapshot(self) -> Iterator[SqliteCollection]:
+        """See :class:`rag.protocols.Collection`."""
+        with self._reading() as db:
+            yield SqliteCollection(self._views, self._names, embedder=self._embedder, held=db)
 
     @property
     def space(self) -> Space | None:
-        """How the collection is cut and embedded now; None while nothing was put in it."""
-        with self._views.view(self._name) as view:
-            return view.space if view else None
+        """How the (first) collection is cut and embedded now; None while nothing was put in any."""
+        return self._searched(lambda now: now[0].space, None)
 
     @property
-    def generation(self) -> str:
-        """The newest generation that verifies, as its folder is called; "" while there is none."""
-        with self._views.view(self._name) as view:
-            return view.generation.info.folder if view and view.generation else ""
+    def generations(self) -> Mapping[str, str]:
+        """Of each collection the newest generation that verifies, as its folder is called; "" without one."""
+        nothing: dict[str, str] = {}
+        found = self._searched(
+            lambda now: {view.name: view.generation.info.folder for view in now if view.generation}, nothing
+        )
+        return {name: found.get(name, "") for name in self._names}
 
     def nearest(self, vector: Vectors, *, k: int, where: Where) -> list[Hit]:
         """The k live chunks with the highest cosine to ``vector`` (shape (dim,)), ties by key. Raises as
         :meth:`rank`."""
         _check(k)
-        near = self._searched(lambda view: self._near(view, vector, k=k, where=where), NO_RANKING)
-        return self._hits(near)
+        return self._searched(lambda now: _hits(now, self._near(now, vector, k=k, where=where)), [])
 
     def matching(self, text: str, *, k: int, where: Where) -> list[Hit]:
         """The k live chunks with the highest BM25 score for the words of ``text``; only those that match.
         Raises as :meth:`rank`."""
         _check(k)
-
-        def match(view: View) -> Ranking:
-            indexes = _lexical(view)
-            return self._match(view, indexes, ask(text, indexes), k=k, where=where)
-
-        return self._hits(self._searched(match, NO_RANKING))
+        return self._searched(
+            lambda now: _hits(now, self._match(now, _asked(text, now), k=k, where=where)), []
+        )
 
     def rank(
         self, *, vector: Vectors | None, vector_k: int, text: str, text_k: int, where: Where
@@ -110,163 +145,134 @@ class SqliteCollection:
         """See :class:`rag.protocols.Collection`; in one read transaction.
 
         Raises InvalidQuery for an impossible k or a vector that is not finite, EmbedderMismatch for one
-        that another embedder made, UnknownCollection.
+        that another embedder made and for collections of different embedders, UnknownCollection.
         """
         _check(vector_k)
         _check(text_k)
 
-        def offered(view: View) -> Candidates:
-            near = NO_RANKING if vector is None else self._near(view, vector, k=vector_k, where=where)
-            indexes = _lexical(view) if text else []
-            question = ask(text, indexes)
-            match = self._match(view, indexes, question, k=text_k, where=where) if text else NO_RANKING
+        def offered(now: Moment) -> Candidates:
+            near = NO_RANKING if vector is None else self._near(now, vector, k=vector_k, where=where)
+            question = _asked(text, now)
+            match = self._match(now, question, k=text_k, where=where) if text else NO_RANKING
             keys = np.union1d(near.keys, match.keys)
-            return self._weighed(view, keys, vector, indexes, question, known=(near, match))
+            return _weighed(now, keys, vector, question, known=(near, match))
 
         return self._searched(offered, NO_CANDIDATES)
 
     def weigh(self, keys: Keys, *, vector: Vectors | None, text: str) -> Candidates:
         """See :class:`rag.protocols.Collection`. Raises as :meth:`rank`."""
 
-        def weighed(view: View) -> Candidates:
+        def weighed(now: Moment) -> Candidates:
             if vector is not None:
-                self._check_vector(vector, view.space)
-            alive = np.array(sorted(_living(view, keys)), dtype=np.int64)
-            indexes = _lexical(view) if text else []
-            return self._weighed(view, alive, vector, indexes, ask(text, indexes))
+                self._check_vector(vector, now[0].space)
+            alive = np.array(sorted(key for view in now for key in _living(view, keys)), dtype=np.int64)
+            return _weighed(now, alive, vector, _asked(text, now))
 
         return self._searched(weighed, NO_CANDIDATES)
 
     def named(self, names: Sequence[str], *, where: Where) -> Mapping[str, Keys]:
         """See :class:`rag.protocols.Collection`. Of each document its first NAMED chunks."""
-        with self._views.view(self._name) as view:
-            if view is None:
-                return {}
-            rows = view.db.execute(NAMED_CHUNKS, (view.space_id, json_of(list(names)), view.space_id, NAMED))
-            found: dict[str, list[int]] = {}
-            for name, key in rows:
-                found.setdefault(name, []).append(key)
-            allowed = self._views.allowed(view, where)
-        keys = {name: np.array(each, dtype=np.int64) for name, each in found.items()}
-        if allowed is not None:
-            keys = {name: each[np.isin(each, allowed)] for name, each in keys.items()}
-        return {name: each for name, each in keys.items() if len(each)}
+
+        def found(now: Moment) -> dict[str, Keys]:
+            keys: dict[str, list[int]] = {}
+            for view in now:
+                allowed = self._views.allowed(view, where)
+                asked = (view.space_id, json_of(list(names)), view.space_id, NAMED)
+                for name, key in view.db.execute(NAMED_CHUNKS, asked):
+                    if allowed is None or _holds(allowed, key):
+                        keys.setdefault(name, []).append(key)
+            return {name: np.array(each, dtype=np.int64) for name, each in keys.items()}
+
+        return self._searched(found, {})
 
     def metadata_names(self) -> list[str]:
-        """The keys that the metadata of the collection's documents has, in order."""
-        with self._views.view(self._name) as view:
-            if view is None:
-                return []
-            return [name for (name,) in view.db.execute(METADATA_NAMES, (view.space_id,))]
+        """The keys that the metadata of the documents has, in order."""
+
+        def names(now: Moment) -> list[str]:
+            rows = (row for view in now for row in view.db.execute(METADATA_NAMES, (view.space_id,)))
+            return sorted({name for (name,) in rows})
+
+        return self._searched(names, [])
 
     def vectors(self, keys: Keys) -> tuple[Keys, Vectors]:
         """See :class:`rag.protocols.Collection`."""
-        with self._views.view(self._name) as view:
-            if view is None:
-                return NO_CANDIDATES.keys, np.empty((0, 0), np.float32)
-            return _vectors(view, keys)
+        nothing = NO_CANDIDATES.keys, np.empty((0, 0), np.float32)
+        return self._searched(lambda now: _vectors(now, keys), nothing)
 
     def read(self, keys: Sequence[int]) -> list[Chunk]:
         """The chunks of these keys, in this order; those that died meanwhile are left out."""
-        with self._views.view(self._name) as view:
-            if view is None:
-                return []
-            # "+": found by key; SQLite would rather walk all of the space's chunks.
-            rows = view.db.execute(
-                CHUNK + " JOIN json_each(?) asked ON asked.value = c.key WHERE +c.space_id = ?",
-                (json_of(list(keys)), view.space_id),
-            )
-            chunks = {chunk.key: chunk for chunk in map(chunk_of, rows)}
-        return [chunks[key] for key in keys if key in chunks]
+        return self._searched(lambda now: _read(now, keys), [])
 
-    def _hits(self, ranking: Ranking) -> list[Hit]:
-        scores = dict(zip(ranking.keys.tolist(), ranking.scores.tolist(), strict=True))
-        return [Hit(chunk, scores[chunk.key]) for chunk in self.read(list(scores))]
-
-    def _near(self, view: View, vector: Vectors, *, k: int, where: Where) -> Ranking:
-        self._check_vector(vector, view.space)
-        allowed = self._views.allowed(view, where)
-        keys, matrix = view.delta.vectors(view.db, commit=view.commit)
-        judged = allowed is not None
-        legs: list[Leg] = []
-        if len(keys):
-            legs.append((partial(scan, keys, matrix, vector, allowed=allowed), judged))
-        if view.generation is not None:
-            search = partial(view.generation.vectors.search, vector, allowed=allowed)
-            legs.append((search, judged or view.whole))
-        return _best_live(view, legs, k=k)
-
-    def _match(
-        self, view: View, indexes: Sequence[LexicalIndex], question: Question, *, k: int, where: Where
-    ) -> Ranking:
-        allowed = self._views.allowed(view, where)
-        legs: list[Leg] = []
-        for index in indexes:
-            old = view.generation is not None and index is view.generation.lexical
-            judged = allowed is not None or (old and view.whole)
-            legs.append((partial(index.search, question, allowed=allowed), judged))
-        return _best_live(view, legs, k=k)
-
-    def _weighed(
-        self,
-        view: View,
-        keys: Keys,
-        vector: Vectors | None,
-        indexes: Sequence[LexicalIndex],
-        question: Question,
-        *,
-        known: tuple[Ranking, Ranking] = (NO_RANKING, NO_RANKING),
-    ) -> Candidates:
-        """Live keys (rising) with both scores: those that a leg found, the others computed."""
-        cosines = np.zeros(len(keys), np.float32)
-        bm25 = np.zeros(len(keys), np.float32)
-        near, match = known
-        cosines[np.searchsorted(keys, near.keys)] = near.scores
-        bm25[np.searchsorted(keys, match.keys)] = match.scores
-        means = np.zeros(len(keys), np.float32)
-        found = Spread(0.0, 0.0, {})
-        if vector is not None:
-            rest, rows = _vectors(view, np.setdiff1d(keys, near.keys, assume_unique=True))
-            if len(rest):
-                cosines[np.searchsorted(keys, rest)] = similarities(rows, vector)
-            moments = [view.delta.moments(view.db, commit=view.commit)]
+    def _near(self, now: Moment, vector: Vectors, *, k: int, where: Where) -> Ranking:
+        self._check_vector(vector, now[0].space)
+        legs: list[_Leg] = []
+        for view in now:
+            allowed = self._views.allowed(view, where)
+            keys, matrix = view.delta.vectors(view.db, commit=view.commit)
+            judged = allowed is not None
+            if len(keys):
+                legs.append(_Leg(view, partial(scan, keys, matrix, vector, allowed=allowed), judged))
             if view.generation is not None:
-                moments.append(view.generation.moments)
-            found = spread(moments, vector)
-            means[:] = found.mean
-            if len(found.languages) > 1:
-                spoken = _languages(view, keys)
-                means[:] = [found.languages.get(spoken.get(key, ""), found.mean) for key in keys.tolist()]
-        rest = np.setdiff1d(keys, match.keys, assume_unique=True)
-        for index in indexes:
-            held, scores = index.search(question, k=max(1, len(rest)), allowed=rest)
-            bm25[np.searchsorted(keys, held)] = scores
-        return Candidates(keys, cosines, bm25, means, question.bound, found.mean, found.deviation)
+                search = partial(view.generation.vectors.search, vector, allowed=allowed)
+                legs.append(_Leg(view, search, judged or view.whole))
+        return _best_live(legs, k=k)
 
-    def _searched(self, search: Callable[[View], T], nothing: T) -> T:
+    def _match(self, now: Moment, question: Question, *, k: int, where: Where) -> Ranking:
+        legs: list[_Leg] = []
+        for view in now:
+            allowed = self._views.allowed(view, where)
+            for index in _lexical(view):
+                old = view.generation is not None and index is view.generation.lexical
+                judged = allowed is not None or (old and view.whole)
+                legs.append(_Leg(view, partial(index.search, question, allowed=allowed), judged))
+        return _best_live(legs, k=k)
+
+    def _searched(self, search: Callable[[Moment], T], nothing: T) -> T:
         """``search`` in one read transaction; again without a generation whose files broke beneath it."""
-        while True:
-            with self._views.view(self._name) as view:
-                if view is None:
+        with self._reading() as db:
+            while True:
+                found = [self._views.view(db, name) for name in self._names]
+                now = [view for view in found if view is not None]
+                if not now:
                     return nothing
+                _check_alike(now)
                 try:
-                    return search(view)
+                    return search(now)
                 except IndexDamaged as error:  # tantivy reads its files as it goes
-                    if view.generation is None:
-                        raise
-                    self._views.give_up(self._name, view.generation, error)
+                    self._views.give_up(now, error)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        if self._held is not None:
+            yield self._held
+            return
+        with self._views.generations.store.reading() as db:
+            yield db
 
     def _check_vector(self, vector: Vectors, space: Space) -> None:
         stored = space.embedder
         asked = self._embedder or stored
         if asked.fingerprint != stored.fingerprint or vector.shape != (stored.dim,):
             raise EmbedderMismatch(
-                f"collection {self._name!r} was embedded with {stored.name!r} ({stored.fingerprint}), the "
-                f"question with {asked.name!r} ({asked.fingerprint}), {vector.shape[-1]} dimensions: "
+                f"collection {', '.join(map(repr, self._names))} was embedded with {stored.name!r} "
+                f"({stored.fingerprint}), the question with {asked.name!r} ({asked.fingerprint}), "
+                f"{vector.shape[-1]} dimensions: "
                 "set the embedder that the collection has, or run `rag ingest` to embed it anew"
             )
         if not np.isfinite(vector).all():
             raise InvalidQuery("the question's vector holds numbers that are not finite")
+
+
+def _check_alike(now: Moment) -> None:
+    first = now[0].space.embedder
+    for view in now[1:]:
+        other = view.space.embedder
+        if other.fingerprint != first.fingerprint:
+            raise EmbedderMismatch(
+                f"{now[0].name!r} was embedded with {first.name!r} ({first.fingerprint}), {view.name!r} with "
+                f"{other.name!r} ({other.fingerprint}), and vectors of different models do not compare: "
+                f"search them one at a time, or embed one anew (rag index build --collection {view.name})"
+            )
 
 
 def _check(k: int) -> None:
@@ -274,20 +280,20 @@ def _check(k: int) -> None:
         raise InvalidQuery(f"k = {k}: ask for 1 hit or more")
 
 
-def _best_live(view: View, legs: Sequence[Leg], *, k: int) -> Ranking:
+def _best_live(legs: Sequence[_Leg], *, k: int) -> Ranking:
     """The k best live rows of all legs, best first, ties by key.
 
     Each leg gives its best rows in that order, so once k of them are alive (or there are no more), none
     that it kept back can belong to the answer.
     """
     parts: list[Found] = []
-    for search, alive in legs:
-        fetch = k if alive else k + SPARE
+    for leg in legs:
+        fetch = k if leg.alive else k + SPARE
         while True:
-            keys, scores = search(k=fetch)
+            keys, scores = leg.search(k=fetch)
             last = len(keys) < fetch
-            if not alive:
-                inside = np.isin(keys, _living(view, keys))
+            if not leg.alive:
+                inside = np.isin(keys, _living(leg.view, keys))
                 keys, scores = keys[inside], scores[inside]
             if last or len(keys) >= k:
                 break
@@ -304,6 +310,52 @@ def _best_live(view: View, legs: Sequence[Leg], *, k: int) -> Ranking:
     return Ranking(keys, scores)
 
 
+def _weighed(
+    now: Moment,
+    keys: Keys,
+    vector: Vectors | None,
+    question: Question,
+    *,
+    known: tuple[Ranking, Ranking] = (NO_RANKING, NO_RANKING),
+) -> Candidates:
+    """Live keys (rising) with both scores: those that a leg found, the others computed."""
+    cosines = np.zeros(len(keys), np.float32)
+    bm25 = np.zeros(len(keys), np.float32)
+    near, match = known
+    cosines[np.searchsorted(keys, near.keys)] = near.scores
+    bm25[np.searchsorted(keys, match.keys)] = match.scores
+    means = np.zeros(len(keys), np.float32)
+    found = Spread(0.0, 0.0, {})
+    if vector is not None:
+        rest, rows = _vectors(now, np.setdiff1d(keys, near.keys, assume_unique=True))
+        if len(rest):
+            cosines[np.searchsorted(keys, rest)] = similarities(rows, vector)
+        moments = [view.delta.moments(view.db, commit=view.commit) for view in now]
+        moments += [view.generation.moments for view in now if view.generation is not None]
+        found = spread(moments, vector)
+        means[:] = found.mean
+        if len(found.languages) > 1:
+            spoken = _languages(now[0].db, keys)
+            means[:] = [found.languages.get(spoken.get(key, ""), found.mean) for key in keys.tolist()]
+    rest = np.setdiff1d(keys, match.keys, assume_unique=True)
+    if question.rarity:
+        for index in (index for view in now for index in _lexical(view)):
+            held, scores = index.search(question, k=max(1, len(rest)), allowed=rest)
+            bm25[np.searchsorted(keys, held)] = scores
+    return Candidates(keys, cosines, bm25, means, question.bound, found.mean, found.deviation)
+
+
+def _asked(text: str, now: Moment) -> Question:
+    """The words of ``text``, weighed by all the collections together; no words ask nothing."""
+    return ask(text, [index for view in now for index in _lexical(view)]) if text else NO_QUESTION
+
+
+def _lexical(view: View) -> list[LexicalIndex]:
+    """The indexes that hold the collection's texts together."""
+    newest = view.delta.texts(view.db, commit=view.commit)
+    return [*newest] if view.generation is None else [*newest, view.generation.lexical]
+
+
 def _living(view: View, keys: Keys) -> list[int]:
     if not len(keys):
         return []
@@ -314,27 +366,38 @@ def _living(view: View, keys: Keys) -> list[int]:
     return [key for (key,) in rows]
 
 
-def _lexical(view: View) -> list[LexicalIndex]:
-    """The indexes that hold the collection's texts together."""
-    newest = view.delta.texts(view.db, commit=view.commit)
-    return [*newest] if view.generation is None else [*newest, view.generation.lexical]
+def _holds(keys: Keys, key: int) -> bool:
+    """Whether a key is among these, which rise."""
+    place = int(np.searchsorted(keys, key))
+    return place < len(keys) and int(keys[place]) == key
 
 
-def _vectors(view: View, keys: Keys) -> tuple[Keys, Vectors]:
+def _spaces(now: Moment) -> str:
+    return json_of([view.space_id for view in now])
+
+
+def _vectors(now: Moment, keys: Keys) -> tuple[Keys, Vectors]:
     """The stored vectors of these chunks: of those that are alive, by key."""
-    rows = view.db.execute(
-        "SELECT c.key, v.vector FROM json_each(?) asked JOIN chunks c ON c.key = asked.value "
-        "JOIN vectors v ON v.id = c.vector_id WHERE +c.space_id = ? ORDER BY c.key",
-        (json_of(keys.tolist()), view.space_id),
-    ).fetchall()
+    rows = now[0].db.execute(_VECTORS, (json_of(keys.tolist()), _spaces(now))).fetchall()
     found = np.array([key for key, _ in rows], dtype=np.int64)
     matrix = np.frombuffer(b"".join(vector for _, vector in rows), dtype=np.float32)
-    return found, matrix.reshape(len(rows), view.space.embedder.dim)
+    return found, matrix.reshape(len(rows), now[0].space.embedder.dim)
 
 
-def _languages(view: View, keys: Keys) -> dict[int, str]:
+def _read(now: Moment, keys: Sequence[int]) -> list[Chunk]:
+    asked = json_of(list(keys)), _spaces(now)
+    chunks = {chunk.key: chunk for chunk in map(chunk_of, now[0].db.execute(_CHUNKS, asked))}
+    return [chunks[key] for key in keys if key in chunks]
+
+
+def _hits(now: Moment, ranking: Ranking) -> list[Hit]:
+    scores = dict(zip(ranking.keys.tolist(), ranking.scores.tolist(), strict=True))
+    return [Hit(chunk, scores[chunk.key]) for chunk in _read(now, list(scores))]
+
+
+def _languages(db: sqlite3.Connection, keys: Keys) -> dict[int, str]:
     """The language of each of these chunks that has one."""
-    rows = view.db.execute(
+    rows = db.execute(
         "SELECT c.key, m.value FROM json_each(?) asked JOIN chunks c ON c.key = asked.value "
         "JOIN document_metadata m ON m.document_key = c.document_key AND m.name = 'language'",
         (json_of(keys.tolist()),),

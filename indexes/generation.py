@@ -133,6 +133,15 @@ class GenerationStore:
                     del self._loaded[id]
             return self._loaded[info.id][1]
 
+    def verifies(self, generation: Generation) -> bool:
+        """Whether its files are still as they were published."""
+        folder = self.store.indexes / generation.info.folder
+        try:
+            open_generation(folder, generation.info, self.settings)
+        except IndexDamaged:
+            return False
+        return True
+
     def give_up(self, generation: Generation, error: IndexDamaged) -> None:
         """Search without a generation that broke after it was verified."""
         with self._loading:

@@ -10,7 +10,7 @@ from typing import Protocol
 from indexes.spelling import is_plain, one_edit_away
 from indexes.terms import query_words, spelled_terms
 
-__all__ = ["Counts", "Question", "ask", "rarity"]
+__all__ = ["NO_QUESTION", "Counts", "Question", "ask", "rarity"]
 
 _K1 = 1.2  # tantivy's
 _MAX_CHARACTERS = 20_000
@@ -45,6 +45,9 @@ class Question:
     text of xquad-es: 0.39 (median; 5 of 100 below 0.21) when they are asked in Spanish, 0.10 (5 of 100
     above 0.22) in English. The share tells one of the former from one of the latter in 98.8 of 100 pairs.
     """
+
+
+NO_QUESTION = Question({}, 0.0)
 
 
 def ask(text: str, indexes: Sequence[Counts]) -> Question:

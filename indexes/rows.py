@@ -19,8 +19,8 @@ SPACE = (
 DOCUMENT = "SELECT d.id, d.title, d.uri, d.metadata, d.pages, d.text FROM documents d"
 CHUNK = (
     'SELECT c.key, d.id, c.text, c.start, c."end", c.heading, c.page, c.breadcrumb, '
-    "d.title, d.uri, d.metadata "
-    "FROM chunks c JOIN documents d ON d.key = c.document_key"
+    "d.title, d.uri, d.metadata, l.name "
+    "FROM chunks c JOIN documents d ON d.key = c.document_key JOIN collections l ON l.id = d.collection_id"
 )
 
 
@@ -43,9 +43,9 @@ def document_of(row: tuple[str, str, str, str, str, str]) -> Document:
     )
 
 
-def chunk_of(row: tuple[int, str, str, int, int, str, str, str, str, str, str]) -> Chunk:
+def chunk_of(row: tuple[int, str, str, int, int, str, str, str, str, str, str, str]) -> Chunk:
     """The chunk in a row of CHUNK."""
-    key, document_id, text, start, end, heading, page, breadcrumb, title, uri, metadata = row
+    key, document_id, text, start, end, heading, page, breadcrumb, title, uri, metadata, collection = row
     return Chunk(
         document_id,
         text,
@@ -57,6 +57,7 @@ def chunk_of(row: tuple[int, str, str, int, int, str, str, str, str, str, str]) 
         title=title,
         uri=uri,
         metadata=metadata_of(metadata),
+        collection=collection,
         key=key,
     )
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from indexes.delta import Delta
@@ -21,12 +20,15 @@ from rag.protocols import Space
 from rag.types import Keys
 
 FILTERS_KEPT = 16
+DELTAS_KEPT = 2
+"""Of a collection: searches that began before a generation was published still ask beside the old one."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """A collection at one moment: what its searches need, read in their transaction."""
 
+    name: str
     db: sqlite3.Connection
     commit: int
     space_id: int
@@ -55,28 +57,36 @@ class Views:
         self.generations = generations
         self._lock = threading.Lock()
         self._known: dict[str, _Known] = {}
-        self._deltas: dict[str, tuple[tuple[int, int], Delta]] = {}
+        self._deltas: dict[str, dict[tuple[int, int], Delta]] = {}
         self._allowed: OrderedDict[tuple[int, Filter], tuple[int, Keys]] = OrderedDict()
 
-    @contextmanager
-    def view(self, name: str) -> Iterator[View | None]:
-        """The collection now; None while nothing was put in it. Raises UnknownCollection."""
-        with self.generations.store.reading() as db:
-            (commits,) = db.execute("SELECT value FROM meta WHERE name = 'commits'").fetchone()
-            commit = int(commits)
-            known = self._known.get(name)
-            if known is None or known.commit != commit:
-                known = self._known[name] = self._read(db, name, commit)
-            if known.space is None:
-                yield None
-                return
-            delta = self._delta(name, known.space_id, known.generation, known.space.embedder.dim)
-            yield View(db, commit, known.space_id, known.space, known.generation, known.whole, delta)
+    def view(self, db: sqlite3.Connection, name: str) -> View | None:
+        """The collection as this transaction sees it; None while nothing was put in it.
 
-    def give_up(self, name: str, generation: Generation, error: IndexDamaged) -> None:
-        """Search a collection without a generation that broke after it was verified."""
-        self.generations.give_up(generation, error)
-        self._known.pop(name, None)
+        Raises UnknownCollection.
+        """
+        (commits,) = db.execute("SELECT value FROM meta WHERE name = 'commits'").fetchone()
+        commit = int(commits)
+        known = latest = self._known.get(name)
+        if known is None or known.commit != commit:
+            known = self._read(db, name, commit)
+            if latest is None or latest.commit < commit:  # a search of an earlier moment does not set back
+                self._known[name] = known
+        if known.space is None:
+            return None
+        delta = self._delta(name, known.space_id, known.generation, known.space.embedder.dim)
+        return View(name, db, commit, known.space_id, known.space, known.generation, known.whole, delta)
+
+    def give_up(self, views: Sequence[View], error: IndexDamaged) -> None:
+        """Search these collections without the generation that broke after it was verified: of several
+        those that no longer verify, or all where each one does. Raises ``error`` where there is none."""
+        held = [(view.name, view.generation) for view in views if view.generation is not None]
+        if not held:
+            raise error
+        broken = [each for each in held if not self.generations.verifies(each[1])] if len(held) > 1 else held
+        for name, generation in broken or held:
+            self.generations.give_up(generation, error)
+            self._known.pop(name, None)
 
     def _read(self, db: sqlite3.Connection, name: str, commit: int) -> _Known:
         row = db.execute("SELECT space_id FROM collections WHERE name = ?", (name,)).fetchone()
@@ -95,10 +105,12 @@ class Views:
     def _delta(self, name: str, space_id: int, generation: Generation | None, dim: int) -> Delta:
         id, after = (generation.info.id, generation.info.high_key) if generation else (0, 0)
         with self._lock:
-            found = self._deltas.get(name)
-            if found is None or found[0] != (space_id, id):
-                found = self._deltas[name] = (space_id, id), Delta(space_id, after=after, dim=dim)
-            return found[1]
+            held = self._deltas.setdefault(name, {})
+            if (space_id, id) not in held:
+                for old in list(held)[: 1 - DELTAS_KEPT or None]:
+                    del held[old]
+                held[space_id, id] = Delta(space_id, after=after, dim=dim)
+            return held[space_id, id]
 
     def allowed(self, view: View, where: Where) -> Keys | None:
         """The live keys that pass the filter, rising; None when it filters nothing.

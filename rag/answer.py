@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypedDict, Unpack
 
 from rag.citations import Citation, read_citations
 from rag.confidence import Calibration, Confidence
-from rag.context import Context, fit
+from rag.context import Between, Context, fit
 from rag.errors import OverBudget
 from rag.extract import NOT_FOUND, NOTICE, extract
 from rag.filters import EVERYTHING, Where, as_json, of
@@ -33,9 +33,6 @@ third, a quarter and a sixth of the questions)."""
 
 ANSWER_TOKENS = 512
 """Kept free in the model's window for the answer."""
-
-ReadDocument: TypeAlias = Callable[[Collection, str, int, int], str]
-"""Collection, document id, start, end -> that part of the document's text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +101,7 @@ class Pipeline:
         count_tokens: TokenCounter = estimate_tokens,
         budget: int = DEFAULT_BUDGET,
         window: int | None = None,
-        read: ReadDocument | None = None,
+        read: Between | None = None,
         calibration: Callable[[Collection], Calibration | None] = lambda _: None,
         answered: float = 0.95,
         ask_anyway: bool = False,
@@ -151,16 +148,9 @@ class Pipeline:
         if k is None:
             k = min(MAX_K, max(self._retriever.settings.k, room // TOKENS_A_HIT))
         trail = self._retriever.trace(collection, question, k=k, where=where)
-        read = self._read
-        context = fit(
-            trail.hits,
-            budget=room,
-            count_tokens=self._count_tokens,
-            between=read and (lambda document, start, end: read(collection, document, start, end)),
-        )
+        context = fit(trail.hits, budget=room, count_tokens=self._count_tokens, between=self._read)
         rendered = template.render(values, context=context, count_tokens=self._count_tokens)
-        written = (*trail.rewritten.queries, *trail.rewritten.passages)
-        receipt = self._receipt(collection, question, context, template, k, where, written)
+        receipt = self._receipt(trail, context, template, where)
         return Rendered(template, rendered, context, receipt, trail)
 
     def stream(self, collection: Collection, question: str, **options: Unpack[AskOptions]) -> Iterator[Event]:
@@ -237,26 +227,15 @@ class Pipeline:
             )
         return min(wanted, left)
 
-    def _receipt(
-        self,
-        collection: Collection,
-        question: str,
-        context: Context,
-        template: PromptTemplate,
-        k: int | None,
-        where: Where,
-        rewritten: tuple[str, ...],
-    ) -> Receipt:
-        settings = self._retriever.settings
+    def _receipt(self, trail: Trail, context: Context, template: PromptTemplate, where: Where) -> Receipt:
         return Receipt(
-            question=question,
+            question=trail.question,
             prompt=template.name,
             prompt_version=template.version,
             prompt_digest=template.digest,
-            collection=collection.name,
-            generation=collection.generation,
+            generations=dict(trail.generations),
             embedder=self._retriever.embedder.fingerprint,
-            retrieval=asdict(settings if k is None else replace(settings, k=k)),
+            retrieval=asdict(trail.settings),
             where=as_json(of(where)),
             context_budget=context.budget,
             context_tokens=context.tokens,
@@ -265,7 +244,7 @@ class Pipeline:
                 for passage in context.passages
                 for hit in passage.hits
             ),
-            rewritten=rewritten,
+            rewritten=(*trail.rewritten.queries, *trail.rewritten.passages),
         )
 
 

@@ -13,8 +13,8 @@ from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import Chunk, Hit
 from rag.words import fold, spans
 
-Between: TypeAlias = Callable[[str, int, int], str]
-"""Document id, start, end -> that part of the document's text."""
+Between: TypeAlias = Callable[[Chunk, int, int], str]
+"""A chunk, start, end -> that part of its document's text."""
 
 Reason: TypeAlias = Literal["near-duplicate", "budget", "cut"]
 
@@ -236,24 +236,24 @@ def _parts(chunk: Chunk) -> tuple[str, ...]:
 
 def _in_order(passages: Sequence[Passage]) -> list[Passage]:
     """Numbered: documents by their best hit, passages of a document as they are read."""
-    best: dict[str, tuple[float, int]] = {}
+    best: dict[tuple[str, str], tuple[float, int]] = {}
     for passage in passages:
         rank = min((-hit.score, hit.chunk.key) for hit in passage.hits)
-        best[passage.document_id] = min(rank, best.get(passage.document_id, rank))
-    ordered = sorted(passages, key=lambda p: (best[p.document_id], p.document_id, p.start))
+        best[passage.chunk.origin] = min(rank, best.get(passage.chunk.origin, rank))
+    ordered = sorted(passages, key=lambda p: (best[p.chunk.origin], p.chunk.origin, p.start))
     return [replace(passage, number=number) for number, passage in enumerate(ordered, 1)]
 
 
 def _gap(a: Passage, b: Passage, between: Between | None) -> str | None:
     """What stands between two passages when they belong together: "" or white space; else None."""
-    if a.document_id != b.document_id:
+    if a.chunk.origin != b.chunk.origin:
         return None
     start, end = sorted((a, b), key=lambda p: p.start)[0].end, max(a.start, b.start)
     if end <= start:
         return ""
     if between is None or end - start > MAX_GAP:
         return None
-    gap = between(a.document_id, start, end)
+    gap = between(a.chunk, start, end)
     return gap if len(gap) == end - start and not gap.strip() else None
 
 

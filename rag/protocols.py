@@ -7,6 +7,7 @@ applications use stand in :mod:`rag.testing`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
@@ -45,14 +46,15 @@ class Embedder(Protocol):
 
 
 class Collection(Protocol):
-    """A collection as the retriever sees it: candidates are ranked by key, only the chosen are read."""
+    """A collection as the retriever sees it, or several searched as one: candidates are ranked by key, only
+    the chosen are read. Keys are unique over all of them."""
 
     @property
-    def name(self) -> str: ...
+    def generations(self) -> Mapping[str, str]:
+        """By collection the index that answers now, for the receipt; "" where none was published."""
 
-    @property
-    def generation(self) -> str:
-        """The index that answers now, for the receipt; "" where none was published."""
+    def snapshot(self) -> AbstractContextManager[Collection]:
+        """As it is now, for as long as the block lasts, whatever is committed meanwhile; for one thread."""
 
     def rank(
         self, *, vector: Vectors | None, vector_k: int, text: str, text_k: int, where: Where

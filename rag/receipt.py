@@ -14,6 +14,7 @@ class UsedChunk:
     """A chunk that came into the context: ``sha256`` (hex) of its text, ``passage`` its citation's number."""
 
     key: int
+    collection: str
     document_id: str
     start: int
     end: int
@@ -26,13 +27,15 @@ class UsedChunk:
         """The record of one hit that came into the passage of this number."""
         chunk = hit.chunk
         digest = text_hash(chunk.text).hex()
-        return UsedChunk(chunk.key, chunk.document_id, chunk.start, chunk.end, digest, hit.score, passage)
+        place = chunk.collection, chunk.document_id, chunk.start, chunk.end
+        return UsedChunk(chunk.key, *place, digest, hit.score, passage)
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What an answer was made of: enough to make it again, or to say what has changed since.
 
+    ``generations`` are the indexes that were searched, by collection ("": none was published yet);
     ``rewritten`` is what a model wrote to search with besides the question.
     """
 
@@ -40,8 +43,7 @@ class Receipt:
     prompt: str
     prompt_version: int
     prompt_digest: str
-    collection: str
-    generation: str
+    generations: Mapping[str, str]
     embedder: str
     retrieval: Mapping[str, Any]
     where: Mapping[str, Any]

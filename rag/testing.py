@@ -10,6 +10,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
@@ -99,15 +100,20 @@ class MemoryCollection:
     ['tea']
     """
 
-    name = "memory"
-    generation = ""
-
     def __init__(self, chunks: Iterable[Chunk], embedder: Embedder) -> None:
         self.asked: list[tuple[int, int]] = []
         self.chunks = {key: replace(chunk, key=key) for key, chunk in enumerate(chunks, 1)}
         passages = [chunk.embedded_text for chunk in self.chunks.values()]
         self._vectors = embedder.embed(passages, input_type="document")
         self._words = [_folded(chunk.text) for chunk in self.chunks.values()]
+
+    @property
+    def generations(self) -> dict[str, str]:
+        return dict.fromkeys(sorted({chunk.collection for chunk in self.chunks.values()}), "")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[MemoryCollection]:
+        yield self
 
     def rank(
         self, *, vector: Vectors | None, vector_k: int, text: str, text_k: int, where: Where

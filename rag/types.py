@@ -87,8 +87,8 @@ class Chunk:
 
     ``heading`` is the path of headings above the span, outermost first. ``breadcrumb`` is the one
     line put in front of the text when it is embedded and indexed (title and heading path, cut to
-    fit). ``title``, ``uri`` and ``metadata`` are the document's. ``key`` is given by the catalogue,
-    never reused, and 0 before that.
+    fit). ``title``, ``uri`` and ``metadata`` are the document's. ``collection`` and ``key`` are given by
+    the catalogue: "" and 0 before that; a key is never reused.
 
     >>> Chunk("d", "Boil it.", 0, 8, heading=("Tea",), breadcrumb="Kitchen > Tea").embedded_text
     'Kitchen > Tea\\nBoil it.'
@@ -104,7 +104,13 @@ class Chunk:
     title: str = field(default="", kw_only=True)
     uri: str = field(default="", kw_only=True)
     metadata: Metadata = field(default_factory=dict, kw_only=True)
+    collection: str = field(default="", kw_only=True)
     key: int = field(default=0, kw_only=True)
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """Collection and document id: what names its document where several collections are searched."""
+        return self.collection, self.document_id
 
     @property
     def embedded_text(self) -> str:

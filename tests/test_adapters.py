@@ -102,6 +102,7 @@ def test_a_langchain_document_tells_everything_of_a_hit(shelf):
     assert found.metadata == {
         "language": "en",
         "tags": ["drinks", "hot"],
+        "collection": "default",
         "document": "tea",
         "uri": "file:///tea.md",
         "title": "Tea",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -34,8 +35,7 @@ DOCUMENTS = {"té.md": TEA, "train.md": TRAIN}
 class Shelf(MemoryCollection):
     """A collection with an embedder and a generation."""
 
-    name = "shelf"
-    generation = "g7"
+    generations: ClassVar = {"shelf": "g7"}
 
     def __init__(self, chunks: Sequence[Chunk]) -> None:
         self.embedder = HashEmbedder(dim=256)
@@ -362,7 +362,7 @@ def test_the_receipt_says_what_the_answer_was_made_of_and_survives_json(shelf):
     template = load("answer")
     assert (receipt["prompt"], receipt["prompt_version"]) == ("answer", template.version)
     assert receipt["prompt_digest"] == template.digest
-    assert (receipt["collection"], receipt["generation"]) == ("shelf", "g7")
+    assert receipt["generations"] == {"shelf": "g7"}
     assert receipt["embedder"] == shelf.embedder.info.fingerprint
     assert receipt["retrieval"]["mode"] == "lexical"
     assert receipt["where"] == {"kind": "text"}
@@ -416,6 +416,6 @@ def test_neighbours_are_merged_when_the_document_can_be_read():
             Chunk("train.md", TRAIN[cut + 1 :], cut + 1, len(TRAIN)),
         ]
     )
-    read = pipeline(shelf, read=lambda collection, document, start, end: DOCUMENTS[document][start:end])
+    read = pipeline(shelf, read=lambda chunk, start, end: DOCUMENTS[chunk.document_id][start:end])
     assert [p.text for p in read.render(shelf, "train returns").context.passages] == [TRAIN]
     assert len(pipeline(shelf).render(shelf, "train returns").context.passages) == 2

@@ -632,9 +632,9 @@ def test_ask_as_json_carries_citations_and_the_receipt(read: Path):
         assert document["text"][citation["start"] : citation["end"]] == citation["text"]
     receipt = answer["receipt"]
     assert receipt["prompt"] == "answer"
-    assert (receipt["model"], receipt["collection"], receipt["where"]) == (
+    assert (receipt["model"], [*receipt["generations"]], receipt["where"]) == (
         "extractive",
-        "default",
+        ["default"],
         {"language": "en"},
     )
     assert receipt["embedder"] == told("collections", "list")[0]["fingerprint"]

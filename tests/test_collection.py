@@ -149,7 +149,7 @@ def test_generation_that_breaks_beneath_a_search_is_answered_without(catalogue, 
         writer.publish()
     collection = catalogue.collection("c")
     assert len(collection.matching("agua", k=5, where={})) == 5
-    assert collection.generation
+    assert collection.generations["c"]
 
     whole = LexicalIndex.search
 
@@ -160,7 +160,7 @@ def test_generation_that_breaks_beneath_a_search_is_answered_without(catalogue, 
 
     monkeypatch.setattr(LexicalIndex, "search", breaks)
     assert len(collection.matching("agua", k=5, where={})) == 5
-    assert collection.generation == ""
+    assert collection.generations == {"c": ""}
     assert_exact(catalogue)
 
 

@@ -25,7 +25,7 @@ def hit(start: int, end: int, score: float, *, document: str = "tea.md", text: s
     return Hit(Chunk(document, text[start:end], start, end, key=key, **about), score)
 
 
-def between(_: str, start: int, end: int) -> str:
+def between(_: Chunk, start: int, end: int) -> str:
     return TEXT[start:end]
 
 

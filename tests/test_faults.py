@@ -161,7 +161,7 @@ def test_random_damage_is_noticed_and_answered_without(tmp_path, kind, part, tim
         path.write_bytes(whole)
     with opened(data, kind) as catalogue:
         assert answers(catalogue) == expected
-        assert catalogue.collection("c").generation == "c/000001", "what was put back is taken again"
+        assert catalogue.collection("c").generations["c"] == "c/000001", "what was put back is taken again"
 
 
 @pytest.mark.slow
@@ -185,7 +185,7 @@ def test_damage_of_any_kind_is_repaired(tmp_path, kind):
             assert not home.exists()
             assert answers(catalogue) == expected
             home = generation_folder(catalogue, "c")
-            assert f"c/{home.name}" == catalogue.collection("c").generation
+            assert f"c/{home.name}" == catalogue.collection("c").generations["c"]
 
 
 # --- indexes that go away, or cannot be written -------------------------------------------------
@@ -205,7 +205,7 @@ def test_indexes_deleted_beneath_searches_cost_no_answer_and_are_built_anew(tmp_
                 assert answers(another) == expected  # nothing of it is in memory there
                 assert doctor.repair(another).ok
             counted(2)
-        assert catalogue.collection("c").generation == "c/000004"
+        assert catalogue.collection("c").generations["c"] == "c/000004"
 
 
 def assert_equal(found: object, expected: object) -> None:

@@ -93,7 +93,7 @@ class Small:
         self._catalogue.close()
 
     def _collection(self, name):
-        return self._catalogue.collection(name or "default", embedder=self._embedder.info)
+        return self._catalogue.collection(*(name or ["default"]), embedder=self._embedder.info)
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +187,7 @@ def test_a_hit_tells_all_that_is_known_of_its_chunk():
     assert (told_of.pop("score"), told_of.pop("matches"), told_of.pop("standing")) == (0.5, [[0, 1]], None)
     assert (told_of.pop("heading"), told_of.pop("metadata")) == (["H"], {"tags": ["x", "y"]})
     assert told_of == {name: getattr(chunk, name) for name in told_of}
-    assert set(told_of) == {"uri", "title", "page", "start", "end", "key", "text"}
+    assert set(told_of) == {"collection", "uri", "title", "page", "start", "end", "key", "text"}
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,8 @@ def test_a_hit_tells_all_that_is_known_of_its_chunk():
         ({"question": "x", "mode": "both"}, "mode"),
         ({"question": "x", "where": "a=1"}, "where"),
         ({"question": "x", "kk": 3}, "kk"),
-        ({"question": "x", "collection": "a\nb"}, "collection"),
+        ({"question": "x", "collection": "a\nb"}, "collection.0"),
+        ({"question": "x", "collection": []}, "collection"),
     ],
 )
 def test_wrong_requests_are_told_by_field_and_never_reach_the_services(client, services, body, field):
@@ -241,7 +242,7 @@ def test_answer_as_json_carries_citations_and_receipt(client):
     assert response.status_code == 200
     answer = response.json()
     assert "green tea" in answer["text"]
-    assert answer["receipt"]["collection"] == "default"
+    assert [*answer["receipt"]["generations"]] == ["default"]
     assert not answer["extractive"]
 
 
@@ -359,6 +360,12 @@ def test_texts_are_taken_in_replaced_and_left_alone(client):
     found = client.post("/v1/search", json={"question": "open", "collection": "faq", "where": {"tags": "b"}})
     assert [hit["text"] for hit in found.json()["hits"]] == ["We open at ten."]
     assert found.json()["hits"][0]["metadata"] == {"tags": ["a", "b"], "n": 3}
+    body = {"question": "open green tea", "collection": ["faq", "default"], "k": 20}
+    hits = client.post("/v1/search", json=body).json()["hits"]
+    assert {hit["collection"] for hit in hits} == {"faq", "default"}
+    answer = client.post("/v1/ask", json=body).json()
+    assert [*answer["receipt"]["generations"]] == ["faq", "default"]
+    assert answer["confidence"] is None
     listed = client.get("/v1/collections").json()["collections"]
     assert [(row["name"], row["documents"]) for row in listed] == [("default", 3), ("faq", 2)]
 

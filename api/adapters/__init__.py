@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from api.sections import Collections
 from rag.filters import Where
 from rag.types import Hit
 
@@ -12,7 +13,13 @@ class Searching(Protocol):
     """What a retriever asks of the services: :class:`api.services.Services` has it."""
 
     def search(
-        self, question: str, *, collection: str | None, k: int | None, where: Where, mode: str | None
+        self,
+        question: str,
+        *,
+        collection: Collections,
+        k: int | None,
+        where: Where,
+        mode: str | None,
     ) -> list[Hit]: ...
 
 
@@ -31,6 +38,7 @@ def metadata(hit: Hit) -> dict[str, Any]:
     chunk = hit.chunk
     own = {name: list(value) if isinstance(value, tuple) else value for name, value in chunk.metadata.items()}
     return own | {
+        "collection": chunk.collection,
         "document": chunk.document_id,
         "uri": chunk.uri,
         "title": chunk.title,

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 class PromptwellRetriever(BaseRetriever):
     """The passages that answer a question, as LangChain documents, best first.
 
-    ``collection``, ``k`` and ``mode`` are the settings' where they are None; ``where`` keeps documents whose
-    metadata passes the filter. A document's ``id`` is the chunk's key, its metadata is
-    :func:`api.adapters.metadata`. ``ainvoke`` searches in a worker thread, ``batch`` in several. Raises what
-    ``Services.search`` raises.
+    ``collection`` (one, or several to search as one), ``k`` and ``mode`` are the settings' where they are
+    None; ``where`` keeps documents whose metadata passes the filter. A document's ``id`` is the chunk's
+    key, its metadata is :func:`api.adapters.metadata`. ``ainvoke`` searches in a worker thread, ``batch`` in
+    several. Raises what ``Services.search`` raises.
 
     >>> from rag.types import Chunk, Hit
     >>> class Shelf:
@@ -34,7 +34,7 @@ class PromptwellRetriever(BaseRetriever):
     """
 
     services: SkipValidation[Searching] = Field(exclude=True, repr=False)
-    collection: str | None = None
+    collection: str | list[str] | None = None
     k: int | None = Field(default=None, ge=1, le=MAX_K)
     where: SkipValidation[Where] = EVERYTHING
     mode: Mode | None = None

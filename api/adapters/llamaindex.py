@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 try:
     from llama_index.core.base.base_retriever import BaseRetriever
@@ -22,17 +23,17 @@ from rag.filters import EVERYTHING, Where
 from rag.retrieve import Mode
 from rag.types import Hit
 
-UNREAD = ("document", "uri", "start", "end", "score", "key")
+UNREAD = ("collection", "document", "uri", "start", "end", "score", "key")
 """Metadata that says nothing to a model: kept out of prompts and of texts to embed."""
 
 
 class PromptwellRetriever(BaseRetriever):
     """The passages that answer a question, as LlamaIndex nodes, best first.
 
-    ``collection``, ``k`` and ``mode`` are the settings' where they are None; ``where`` keeps documents whose
-    metadata passes the filter. A node's id is the chunk's key, its source the document's id, its metadata
-    :func:`api.adapters.metadata`. ``aretrieve`` searches in a worker thread. Raises what
-    ``Services.search`` raises.
+    ``collection`` (one, or several to search as one), ``k`` and ``mode`` are the settings' where they are
+    None; ``where`` keeps documents whose metadata passes the filter. A node's id is the chunk's key, its
+    source the document's id, its metadata :func:`api.adapters.metadata`. ``aretrieve`` searches in a worker
+    thread. Raises what ``Services.search`` raises.
 
     >>> from rag.types import Chunk
     >>> class Shelf:
@@ -47,7 +48,7 @@ class PromptwellRetriever(BaseRetriever):
         self,
         services: Searching,
         *,
-        collection: str | None = None,
+        collection: str | Sequence[str] | None = None,
         k: int | None = None,
         where: Where = EVERYTHING,
         mode: Mode | None = None,

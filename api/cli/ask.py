@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.cli.common import (
-    CollectionOption,
+    CollectionsOption,
     DataOption,
     JsonOption,
     WhereOption,
@@ -38,7 +38,7 @@ def ask(
     show_prompt: Annotated[
         bool, typer.Option("--show-prompt", help="Print exactly what the model gets, and stop.")
     ] = False,
-    collection: CollectionOption = None,
+    collection: CollectionsOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,13 +50,17 @@ def ask(
     from api.schemas import AnswerOut
     from rag.answer import Answer, Piece
 
-    wired = services(data, collection)
+    wired = services(data)
     values = assignments(variables, option="--var")
     if show_prompt:
-        rendered = wired.render(question, k=k, where=where(conditions), prompt=prompt, variables=values)
+        rendered = wired.render(
+            question, collection=collection, k=k, where=where(conditions), prompt=prompt, variables=values
+        )
         print_prompt(rendered.prompt)
         return
-    for event in wired.ask_events(question, k=k, where=where(conditions), prompt=prompt, variables=values):
+    for event in wired.ask_events(
+        question, collection=collection, k=k, where=where(conditions), prompt=prompt, variables=values
+    ):
         match event:
             case Piece(text=text) if not as_json:
                 typer.echo(printable(text), nl=False)
@@ -73,7 +77,8 @@ def print_sources(answer: Answer) -> None:
         typer.echo("\nSources:")
     for citation in answer.citations:
         passage = citation.passage
-        where_from = short(passage.chunk.uri or passage.document_id)
+        shelf = f"{passage.chunk.collection}: " if len(answer.receipt.generations) > 1 else ""
+        where_from = shelf + short(passage.chunk.uri or passage.document_id)
         typer.echo(f"  [{citation.number}] {one_line(passage.source)}  {one_line(where_from)}")
     for number in answer.unknown_citations:
         typer.echo(f"  [{number}] is cited, but no passage has this number: do not rely on it", err=True)

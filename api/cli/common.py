@@ -29,6 +29,14 @@ DataOption = Annotated[
 CollectionOption = Annotated[
     str | None, typer.Option("--collection", "-c", help="Collection to use. [default: from rag.toml]")
 ]
+CollectionsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--collection",
+        "-c",
+        help="Collection to use; may be repeated, to search several as one. [default: from rag.toml]",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 WhereOption = Annotated[
     list[str] | None,
@@ -69,7 +77,7 @@ def where(conditions: Sequence[str] | None) -> Filter:
     return both([parse(condition) for condition in conditions or ()])
 
 
-def tell_unknown_keys(wired: Services, where: Filter) -> None:
+def tell_unknown_keys(wired: Services, where: Filter, collection: Sequence[str] | None = None) -> None:
     """Say on stderr which keys of a filter no document has: a filter that finds nothing may be a typo."""
     from difflib import get_close_matches
 
@@ -77,7 +85,7 @@ def tell_unknown_keys(wired: Services, where: Filter) -> None:
 
     if not (asked := names(where)):
         return
-    known = wired.metadata_names()
+    known = wired.metadata_names(collection)
     for name in asked:
         if name not in known:
             near = get_close_matches(name, known, n=3) or known[:10]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.cli.common import (
-    CollectionOption,
+    CollectionsOption,
     DataOption,
     JsonOption,
     WhereOption,
@@ -33,7 +33,7 @@ def search(
     mode: Annotated[
         str | None, typer.Option(help="hybrid, vector or lexical. [default: from rag.toml]")
     ] = None,
-    collection: CollectionOption = None,
+    collection: CollectionsOption = None,
     rerank: Annotated[
         str | None,
         typer.Option(
@@ -52,10 +52,10 @@ def search(
     from rag.highlight import matches
     from rag.retrieve.explain import standing
 
-    wired = services(data, collection)
+    wired = services(data)
     passing = where(conditions)
-    trail = wired.trace(query, k=k, where=passing, mode=mode, reranker=rerank)
-    tell_unknown_keys(wired, passing)
+    trail = wired.trace(query, collection=collection, k=k, where=passing, mode=mode, reranker=rerank)
+    tell_unknown_keys(wired, passing, collection)
     hits = trail.hits
     if trail.rewritten.failure:
         typer.echo(one_line(f"The question was not rewritten: {trail.rewritten.failure}"), err=True)
@@ -65,7 +65,7 @@ def search(
     if not hits:
         typer.echo("Nothing found.")
     for rank, hit in enumerate(hits, 1):
-        typer.echo(f"{rank}. {place(hit)}")
+        typer.echo(f"{rank}. {place(hit, among=len(trail.generations))}")
         if explain:
             typer.echo(f"   {one_line(stood(standing(trail, hit.chunk.key)))}")
         # Cleaned character by character, so that the spans still point at the same words.
@@ -74,13 +74,15 @@ def search(
         typer.echo("\n".join(f"   {line}".rstrip() for line in body.strip().splitlines()) + "\n")
 
 
-def place(hit: Hit) -> str:
-    """Where a hit stands, in a line: score, headings, page, document, characters."""
+def place(hit: Hit, *, among: int = 1) -> str:
+    """Where a hit stands, in two lines: score, headings, page, document, characters; and its collection,
+    ``among`` several."""
     chunk = hit.chunk
     path = " > ".join(dict.fromkeys(part for part in (chunk.title, *chunk.heading) if part))
     page = f"  p. {one_line(chunk.page)}" if chunk.page else ""
     source = one_line(short(chunk.uri or chunk.document_id))
-    return f"{hit.score:.3f}  {one_line(path)}{page}\n   {source}  [{chunk.start}-{chunk.end}]"
+    shelf = f"{chunk.collection}: " if among > 1 else ""
+    return f"{hit.score:.3f}  {one_line(path)}{page}\n   {shelf}{source}  [{chunk.start}-{chunk.end}]"
 
 
 def stood(at: Standing) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from api.sections import Settings
+from api.sections import Collections, Settings
 from rag.filters import Where
 from rag.types import Document
 
@@ -22,14 +22,14 @@ class Needs(Protocol):
     settings: Settings
 
     def trace(
-        self, question: str, *, collection: str | None, k: int | None, where: Where, mode: str | None
+        self, question: str, *, collection: Collections, k: int | None, where: Where, mode: str | None
     ) -> Trail: ...
 
     def ask_events(
         self,
         question: str,
         *,
-        collection: str | None,
+        collection: Collections,
         k: int | None,
         where: Where,
         prompt: str | None,

@@ -38,16 +38,16 @@ def choose(
     """
     dropped: dict[int, str] = {}
     eligible: list[Hit] = []
-    of_document: dict[str, int] = {}
+    of_document: dict[tuple[str, str], int] = {}
     for hit in hits:
         if min_score > 0 and hit.score < min_score:
             dropped[hit.chunk.key] = f"its score is below {min_score:g}"
             continue
-        count = of_document.get(hit.chunk.document_id, 0)
+        count = of_document.get(hit.chunk.origin, 0)
         if per_document and count >= per_document:
             dropped[hit.chunk.key] = f"{per_document} of its document came before it"
             continue
-        of_document[hit.chunk.document_id] = count + 1
+        of_document[hit.chunk.origin] = count + 1
         eligible.append(hit)
         if len(eligible) == k and not diversity:
             break

@@ -93,10 +93,12 @@ class Trail:
     the question and that; None where none was needed. ``fused`` ranks all ``candidates``; ``linked`` says of
     a chunk that joined them by a link which chunk named its document, and by which name. ``read`` are the
     hits before the last stage, in the order that the reranker gave them where there is one, and ``dropped``
-    says of a chunk why the last stage left it out although others behind it came in.
+    says of a chunk why the last stage left it out although others behind it came in. ``generations`` are the
+    indexes that were searched, by collection.
     """
 
     question: str
+    generations: Mapping[str, str]
     rewritten: Rewritten
     vector: Vectors | None
     settings: RetrievalSettings
@@ -145,7 +147,10 @@ class Retriever:
     def trace(
         self, collection: Collection, question: str, *, k: int | None = None, where: Where = EVERYTHING
     ) -> Trail:
-        """The same search, with what every stage did. Raises InvalidQuery, InvalidFilter."""
+        """The same search, with what every stage did; all of them see the collection as it was at one moment.
+
+        Raises InvalidQuery, InvalidFilter.
+        """
         question = checked_question(question)
         where = of(where)
         if k is not None and not 1 <= k <= MAX_K:
@@ -155,8 +160,22 @@ class Retriever:
         rewritten = NOT_REWRITTEN if self._rewriter is None else self._rewriter.rewrite(question)
         vector = None if mode == "lexical" else self.vector(question, rewritten)
         text = "\n".join((question, *rewritten.queries))
+        with collection.snapshot() as now:
+            return self._searched(now, question, rewritten, vector, text, where, settings)
+
+    def _searched(
+        self,
+        now: Collection,
+        question: str,
+        rewritten: Rewritten,
+        vector: Vectors | None,
+        text: str,
+        where: Where,
+        settings: RetrievalSettings,
+    ) -> Trail:
+        mode = settings.mode
         hybrid = mode == "hybrid"
-        candidates = collection.rank(
+        candidates = now.rank(
             vector=vector,
             vector_k=max(settings.k, settings.vector_pool) if hybrid else settings.k,
             text="" if mode == "vector" else text,
@@ -167,15 +186,13 @@ class Retriever:
         if hybrid:
             weight = evidence(candidates, vector_weight=settings.vector_weight)
             if settings.links and vector is not None:
-                candidates, weight, linked = self._followed(
-                    collection, text, vector, candidates, weight, where
-                )
+                candidates, weight, linked = self._followed(now, text, vector, candidates, weight, where)
             fused = ranked(candidates, weight)
         else:
             scores = candidates.cosines if mode == "vector" else candidates.bm25
             order = np.lexsort((candidates.keys, -scores))
             fused = Ranking(candidates.keys[order], scores[order])
-        hits = self._read(collection, fused, settings)
+        hits = self._read(now, fused, settings)
         if self._reranker is not None:
             hits = rerank(
                 question,
@@ -191,10 +208,11 @@ class Retriever:
             per_document=settings.per_document,
             diversity=settings.diversity,
             min_score=settings.min_score,
-            vectors=collection.vectors,
+            vectors=now.vectors,
         )
         return Trail(
             question=question,
+            generations=now.generations,
             rewritten=rewritten,
             vector=vector,
             settings=settings,
@@ -272,9 +290,9 @@ def checked_question(question: str) -> str:
 
 def _first_of_documents(collection: Collection, ranking: Ranking, count: int) -> list[Chunk]:
     """The best chunk of each of the ``count`` best documents."""
-    best: dict[str, Chunk] = {}
+    best: dict[tuple[str, str], Chunk] = {}
     for chunk in collection.read(ranking.keys[: 8 * count].tolist()):
-        best.setdefault(chunk.document_id, chunk)
+        best.setdefault(chunk.origin, chunk)
         if len(best) == count:
             break
     return list(best.values())

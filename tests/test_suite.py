@@ -148,6 +148,21 @@ tests:
     assert case.assertions[1].value == ["1.50", "2026-01-01", "7"]
 
 
+def test_a_part_of_the_file_may_be_referred_to_as_in_promptfoo():
+    case = one("""
+tests: [{vars: {body: Yes}, assert: [$ref: '#/assertionTemplates/noise', {type: is-json}]}]
+assertionTemplates:
+  noise: {$ref: '#/assertionTemplates/arrr'}
+  arrr: {type: icontains, value: arrr}
+""")
+    assert dict(case.vars) == {"body": "Yes"}
+    assert [(each.name, each.line) for each in case.assertions] == [("icontains", 5), ("is-json", 2)]
+    with pytest.raises(PromptError, match="line 2: it refers to itself"):
+        suite(
+            "tests: [{assert: [$ref: '#/assertionTemplates/a']}]\nassertionTemplates: {a: {$ref: '#/assertionTemplates/a'}}"
+        )
+
+
 def test_anchors_and_merges_are_read():
     cases = suite("""
 tests:
@@ -213,7 +228,10 @@ def test_what_is_wrong_is_told_with_file_and_line(text, message):
 @pytest.mark.parametrize(
     ("assertion", "message"),
     [
-        ("{type: contains, value: yes}", "the value is yes; write a text"),
+        ("{type: contains, value: true}", "the value is true; write a text; put it in quotes"),
+        ("{$ref: '#/none'}", "there is no #/none in the file"),
+        ("{$ref: 'other.yaml'}", "$ref stands alone"),
+        ("{$ref: '#/tests', weight: 2}", "$ref stands alone"),
         ("{type: contains, vlaue: x}", "no key 'vlaue' in an assertion"),
         ("{type: contains-all, value: x}", "the value is a text; write a list"),
         ("{type: contains-all, value: []}", "the value is a list; write a list"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rag.errors import InvalidTemplate, PromptError
 from rag.prompts.guarded import check_pattern, check_schema
-from rag.prompts.located import Part
+from rag.prompts.located import Part, referred
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -180,8 +180,12 @@ _KEYS = ("type", "value", "threshold", "weight", "metric", "assert")
 _ELSEWHERE = ("provider", "rubricPrompt", "config", "transform", "contextTransform")
 
 
-def read_assertion(part: Part, *, names: Collection[str] = (), depth: int = 0) -> Assertion:
-    """One assertion; its value may use the variables ``names``. Raises PromptError with the line."""
+def read_assertion(part: Part, root: Part, *, names: Collection[str] = (), depth: int = 0) -> Assertion:
+    """One assertion of the file ``root``; its value may use the variables ``names``.
+
+    Raises PromptError with the line.
+    """
+    part = referred(part, root)
     line = part.line
     if not isinstance(part.value, Mapping):
         raise PromptError(f"line {line}: an assertion is {part.kind}; write {{type: contains, value: …}}")
@@ -209,7 +213,7 @@ def read_assertion(part: Part, *, names: Collection[str] = (), depth: int = 0) -
         threshold=_threshold(fields, type_, unsupported),
         weight=_weight(fields["weight"]) if "weight" in fields else 1.0,
         metric=_textual(fields["metric"]) if "metric" in fields else "",
-        parts=_set(part, names, depth) if type_ == "assert-set" else (),
+        parts=_set(part, root, names, depth) if type_ == "assert-set" else (),
         unsupported=unsupported,
         line=line,
     )
@@ -234,13 +238,13 @@ def _with_value(made: Assertion, part: Part | None, names: Collection[str]) -> A
     return replace(made, value=value)
 
 
-def _set(part: Part, names: Collection[str], depth: int) -> tuple[Assertion, ...]:
+def _set(part: Part, root: Part, names: Collection[str], depth: int) -> tuple[Assertion, ...]:
     held = part.value.get("assert") if isinstance(part.value, Mapping) else None
     if depth >= MAX_NESTED:
         raise PromptError(f"line {part.line}: sets inside sets, more than {MAX_NESTED} deep")
     if held is None or not isinstance(held.value, tuple) or not held.value:
         raise PromptError(f"line {part.line}: an assert-set needs a list `assert:`")
-    return tuple(read_assertion(each, names=names, depth=depth + 1) for each in held.value)
+    return tuple(read_assertion(each, root, names=names, depth=depth + 1) for each in held.value)
 
 
 def _threshold(fields: Mapping[str, Part], type_: str, unsupported: str) -> float | None:

@@ -18,6 +18,9 @@ MAX_TEXT = 2_000_000
 MAX_PARTS = 200_000
 """Values of a file, each alias counted as often as it stands: a few lines of them could say billions."""
 
+MAX_REFERENCES = 10
+"""References to references, one after the other."""
+
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _TAGS = ("null", "bool", "int", "float", "str", "timestamp", "value")
@@ -30,7 +33,8 @@ Value: TypeAlias = "str | int | float | bool | tuple[Part, ...] | Mapping[str, P
 class Part:
     """A value and the line, from 1, on which it begins. ``written`` is a scalar as it stands in the file.
 
-    Numbers are what JSON calls so; dates, ``12:30`` and ``010`` stay the text that was written.
+    Numbers are what JSON calls so, true and false what YAML 1.2 does; dates, ``12:30``, ``010`` and ``no``
+    stay the text that was written.
     """
 
     value: Value
@@ -88,6 +92,33 @@ def read_yaml(text: str) -> Part:
         raise PromptError(f"line {mark.line + 1 if mark else 1}: not YAML: {problem}") from None
     except RecursionError:
         raise PromptError("line 1: nested too deeply") from None
+
+
+def referred(part: Part, root: Part) -> Part:
+    """``part``, or what it names where it is ``{$ref: '#/a/b'}``: the part under these keys of ``root``.
+
+    Raises PromptError with the line.
+
+    >>> document = read_yaml("a: {b: 1}\\nc: {$ref: '#/a/b'}")
+    >>> referred(document.value["c"], document).value
+    1
+    """
+    for _ in range(MAX_REFERENCES):
+        if not isinstance(part.value, Mapping) or "$ref" not in part.value:
+            return part
+        named = part.value["$ref"]
+        steps = named.written.removeprefix("#/").split("/")
+        if not named.written.startswith("#/") or len(part.value) > 1:
+            raise PromptError(
+                f"line {named.line}: $ref stands alone, as in {{$ref: '#/assertionTemplates/x'}}"
+            )
+        part = root
+        for step in steps:
+            held = part.value.get(step) if isinstance(part.value, Mapping) else None
+            if held is None:
+                raise PromptError(f"line {named.line}: there is no {named.written} in the file")
+            part = held
+    raise PromptError(f"line {part.line}: it refers to itself")
 
 
 class _Reader:
@@ -148,8 +179,8 @@ def _scalar(tag: str, written: str) -> str | int | float | bool | None:
     match tag:
         case "null":
             return None
-        case "bool":
-            return written.lower() in ("true", "yes", "on", "y")
+        case "bool" if written.lower() in ("true", "false"):
+            return written.lower() == "true"
         case "int" if _WHOLE.fullmatch(written) and len(written) < 400:
             return int(written)
         case "float" | "int" if _NUMBER.fullmatch(written) and len(written) < 400:

@@ -26,7 +26,7 @@ from typing import Any
 
 from rag.errors import PromptError
 from rag.prompts.assertions import Assertion, read_assertion, share
-from rag.prompts.located import Part, read_yaml
+from rag.prompts.located import Part, read_yaml, referred
 from rag.prompts.versions import plain
 
 MAX_COMBINATIONS = 1000
@@ -44,7 +44,15 @@ _IGNORED = (
         "evaluateOptions",
         "metadata",
     ),
-    *("commandLineOptions", "writeLatestResults", "derivedMetrics", "tracing", "redteam", "$schema"),
+    *(
+        "commandLineOptions",
+        "writeLatestResults",
+        "derivedMetrics",
+        "tracing",
+        "redteam",
+        "$schema",
+        "assertionTemplates",
+    ),
 )
 """What a promptfoo configuration says of prompts, providers and its own output."""
 _TEST = ("description", "vars", "context", "assert", "threshold", "options", "metadata")
@@ -136,7 +144,8 @@ def _read(text: str, name: str) -> Suite:
         if "tests" not in fields:
             raise PromptError("line 1: the file has no `tests:`")
         description = _text(fields["description"]) if "description" in fields else ""
-        default, tests = fields.get("defaultTest", default), fields["tests"]
+        default = referred(fields.get("defaultTest", default), document)
+        tests = fields["tests"]
         if not isinstance(default.value, Mapping):
             raise PromptError(
                 f"line {default.line}: defaultTest is {default.kind}; write a test without name"
@@ -144,12 +153,15 @@ def _read(text: str, name: str) -> Suite:
         _known(default, _TEST, "defaultTest")
     if not isinstance(tests.value, tuple):
         raise PromptError(f"line {tests.line}: the tests are {tests.kind}; write them here, as a list")
-    cases = tuple(_case(part, default, number) for number, part in enumerate(tests.value, 1))
+    cases = tuple(
+        _case(referred(part, document), default, document, number)
+        for number, part in enumerate(tests.value, 1)
+    )
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return Suite(name, cases, description, digest, text)
 
 
-def _case(part: Part, default: Part, number: int) -> Case:
+def _case(part: Part, default: Part, root: Part, number: int) -> Case:
     own, shared = _mapping(part, "a test"), _mapping(default, "defaultTest")
     _known(part, _TEST, "a test")
     options = {**_options(shared.get("options")), **_options(own.get("options"))}
@@ -164,7 +176,7 @@ def _case(part: Part, default: Part, number: int) -> Case:
         asserted.insert(0, shared.get("assert"))
     names = frozenset(values)
     assertions = [
-        read_assertion(each, names=names)
+        read_assertion(each, root, names=names)
         for listed in asserted
         if listed is not None
         for each in _listed(listed, "assert")

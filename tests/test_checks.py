@@ -158,7 +158,7 @@ def test_what_cannot_be_told_says_why_also_negated(assertion, answer, reason):
 
 
 def test_expressions_and_schemas_are_bounded_in_time():
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(OverTime):
         search(r"(x+x+)+y", "x" * 4000)
     for schema, value in (
@@ -170,7 +170,7 @@ def test_expressions_and_schemas_are_bounded_in_time():
         check_schema(schema)
         with pytest.raises(OverTime):
             schema_faults(schema, value)
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize(
@@ -189,10 +189,10 @@ def test_expressions_and_schemas_are_bounded_in_time():
     ],
 )
 def test_expressions_that_cost_too_much_to_read_are_refused_at_once(pattern):
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(PromptError):
         check_pattern(pattern)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(
@@ -252,12 +252,12 @@ def test_json_is_found_in_any_text(text):
 
 
 def test_deep_json_is_no_json_and_costs_little():
-    began = time.perf_counter()
+    began = time.process_time()
     for text in ("[" * 200_000, "[{" * 100_000, '{"a":' * 100_000, "[" * 100_000 + "]" * 100_000):
         assert check("{type: is-json}", text).status == "failed"
         assert check("{type: contains-json}", text).status in ("failed", "passed")
         assert check("{type: is-json, value: {items: {}}}", text).status == "failed"
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_a_rubric_is_judged_by_the_model():

@@ -158,9 +158,7 @@ assertionTemplates:
     assert dict(case.vars) == {"body": "Yes"}
     assert [(each.name, each.line) for each in case.assertions] == [("icontains", 5), ("is-json", 2)]
     with pytest.raises(PromptError, match="line 2: it refers to itself"):
-        suite(
-            "tests: [{assert: [$ref: '#/assertionTemplates/a']}]\nassertionTemplates: {a: {$ref: '#/assertionTemplates/a'}}"
-        )
+        suite("tests: [{assert: [$ref: '#/env/a']}]\nenv: {a: {$ref: '#/env/a'}}")
 
 
 def test_anchors_and_merges_are_read():

@@ -32,28 +32,10 @@ from rag.prompts.versions import plain
 MAX_COMBINATIONS = 1000
 """Tests that one test may become by the lists among its variables."""
 
-_IGNORED = (
-    *(
-        "prompts",
-        "providers",
-        "targets",
-        "tags",
-        "outputPath",
-        "sharing",
-        "env",
-        "evaluateOptions",
-        "metadata",
-    ),
-    *(
-        "commandLineOptions",
-        "writeLatestResults",
-        "derivedMetrics",
-        "tracing",
-        "redteam",
-        "$schema",
-        "assertionTemplates",
-    ),
-)
+_PROMPTFOO = """
+    prompts providers targets tags outputPath sharing env evaluateOptions metadata commandLineOptions
+    writeLatestResults derivedMetrics tracing redteam assertionTemplates $schema"""
+_IGNORED = tuple(_PROMPTFOO.split())
 """What a promptfoo configuration says of prompts, providers and its own output."""
 _TEST = ("description", "vars", "context", "assert", "threshold", "options", "metadata")
 _OPTIONS = ("collection", "k", "where", "disableVarExpansion", "disableDefaultAsserts")

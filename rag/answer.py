@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from time import perf_counter
 from typing import Any, TypeAlias, TypedDict, Unpack
 
 from rag.citations import Citation, read_citations
@@ -37,9 +38,13 @@ ANSWER_TOKENS = 512
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """The first event of a stream: what the answer will be made from."""
+    """The first event of a stream: what the answer will be made from, the tokens of its prompt by part, and
+    the milliseconds that it took by stage."""
 
     context: Context
+    receipt: Receipt
+    tokens: Mapping[str, int]
+    ms: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,8 @@ class Piece:
 class Answer:
     """The last event of a stream. ``unknown_citations`` are numbers that the text cites and that no
     passage has. ``notice`` is a line to show with it, in the question's language, "" when there is none.
-    ``confidence`` is None where nothing tells it: a collection without a calibration.
+    ``confidence`` is None where nothing tells it: a collection without a calibration. ``trace`` names what
+    was kept of it, "" where nothing was.
     """
 
     text: str
@@ -65,6 +71,7 @@ class Answer:
     confidence: Confidence | None
     context: Context
     receipt: Receipt
+    trace: str = ""
 
 
 Event: TypeAlias = Retrieved | Piece | Answer
@@ -72,13 +79,15 @@ Event: TypeAlias = Retrieved | Piece | Answer
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """Everything up to the model: the prompt as it gets it, and what it was made from."""
+    """Everything up to the model: the prompt as it gets it, and what it was made from. ``ms`` is wall time in
+    milliseconds, to ``retrieve`` and to ``render``."""
 
     template: PromptTemplate
     prompt: RenderedPrompt
     context: Context
     receipt: Receipt
     trail: Trail
+    ms: Mapping[str, float]
 
 
 class Pipeline:
@@ -129,7 +138,7 @@ class Pipeline:
         collection: Collection,
         question: str,
         *,
-        prompt: str = "answer",
+        prompt: str | PromptTemplate = "answer",
         k: int | None = None,
         where: Where = EVERYTHING,
         variables: Mapping[str, Any] | None = None,
@@ -137,21 +146,31 @@ class Pipeline:
     ) -> Rendered:
         """All but the model: exactly the messages that it would get.
 
-        Without ``k``, hits are taken as the budget asks for them, at least as many as a search returns.
+        The prompt's variant for the model is taken. Without ``k``, which the prompt may name, hits are taken
+        as the budget asks for them, at least as many as a search returns.
         Raises InvalidQuery, UnknownPrompt, InvalidTemplate, MissingVariables, PromptError, and OverBudget
         when the prompt leaves no room for context in the model's window.
         """
-        template = self._prompts(prompt)
+        template = prompt if isinstance(prompt, PromptTemplate) else self._prompts(prompt)
+        if self._chat is not None:
+            template = template.for_model(self._chat.name)
         question = checked_question(question)
         values = {**({"question": question} if "question" in template.names else {}), **(variables or {})}
         room = self._room(template, values, budget)
         if k is None:
+            k = template.retrieval.get("k")
+        if k is None:
             k = min(MAX_K, max(self._retriever.settings.k, room // TOKENS_A_HIT))
+        began = perf_counter()
         trail = self._retriever.trace(collection, question, k=k, where=where)
+        retrieved = perf_counter()
         context = fit(trail.hits, budget=room, count_tokens=self._count_tokens, between=self._read)
         rendered = template.render(values, context=context, count_tokens=self._count_tokens)
+        if rendered.nonce:
+            context = replace(context, nonce=rendered.nonce)
         receipt = self._receipt(trail, context, template, where)
-        return Rendered(template, rendered, context, receipt, trail)
+        ms = {"retrieve": (retrieved - began) * 1000, "render": (perf_counter() - retrieved) * 1000}
+        return Rendered(template, rendered, context, receipt, trail, ms)
 
     def stream(self, collection: Collection, question: str, **options: Unpack[AskOptions]) -> Iterator[Event]:
         """Retrieved, then the answer's Pieces as they come, then the Answer: one path for all ways in.
@@ -159,7 +178,7 @@ class Pipeline:
         Raises what :meth:`render` raises, and ModelError, also between two pieces.
         """
         rendered = self.render(collection, question, **options)
-        yield Retrieved(rendered.context)
+        yield Retrieved(rendered.context, rendered.receipt, rendered.prompt.tokens, rendered.ms)
         draft = self._draft(collection, rendered)
         text = ""
         for piece in draft.pieces:
@@ -233,6 +252,7 @@ class Pipeline:
             prompt=template.name,
             prompt_version=template.version,
             prompt_digest=template.digest,
+            prompt_variant=template.variant,
             generations=dict(trail.generations),
             embedder=self._retriever.embedder.fingerprint,
             retrieval=asdict(trail.settings),
@@ -251,7 +271,7 @@ class Pipeline:
 class AskOptions(TypedDict, total=False):
     """What :meth:`Pipeline.render` takes by keyword."""
 
-    prompt: str
+    prompt: str | PromptTemplate
     k: int | None
     where: Where
     variables: Mapping[str, Any] | None

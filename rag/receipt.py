@@ -35,6 +35,7 @@ class UsedChunk:
 class Receipt:
     """What an answer was made of: enough to make it again, or to say what has changed since.
 
+    ``prompt_variant`` is the pattern by which the model chose a variant of the prompt, "" for none.
     ``generations`` are the indexes that were searched, by collection ("": none was published yet);
     ``rewritten`` is what a model wrote to search with besides the question.
     """
@@ -53,6 +54,7 @@ class Receipt:
     model: str = "extractive"
     parameters: Mapping[str, Any] = field(default_factory=dict)
     rewritten: tuple[str, ...] = ()
+    prompt_variant: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for ``json.dumps``."""

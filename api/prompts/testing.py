@@ -287,15 +287,13 @@ class _Asker:
 
 @contextmanager
 def _asker(services: Services, target: Target, answering: Answering, name: str) -> Iterator[_Asker]:
-    """With a model, a product of its own around it: what rewrites a question is recorded as well."""
-    if not name:
-        sets = ExampleSets(services)
-        yield _Asker(services, target.name, target.template, answering.collection, None, sets)
-        return
+    """With a product of its own, which keeps no traces: a test is no question that somebody asked. Its model
+    is ours, so that what rewrites a question is recorded as well."""
     from api.services import connect
 
-    template = target.template.for_model(name)
-    model = _PerTest(services, name, template.name, answering)
-    with connect(services.settings) as own:
+    template = target.template.for_model(name) if name else target.template
+    model = _PerTest(services, name, template.name, answering) if name else None
+    untraced = services.settings.traces.model_copy(update={"enabled": False})
+    with connect(services.settings.model_copy(update={"traces": untraced})) as own:
         own.chat = model
         yield _Asker(own, target.name, template, answering.collection, model, ExampleSets(own))

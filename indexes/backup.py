@@ -1,7 +1,8 @@
 """A backup of a data folder, taken while it is in use; and the way back.
 
-The catalogue is the truth, so a backup is a snapshot of it (:mod:`indexes.archive` has the format). Its
-indexes are left out: they are built from it, without a model.
+The catalogue is the truth, so a backup is a snapshot of it (:mod:`indexes.archive` has the format), and of
+the prompt library and the traces where there are any, each as it was at a moment of its own. Indexes are left
+out: they are built from the catalogue, without a model.
 """
 
 from __future__ import annotations
@@ -9,32 +10,39 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from indexes import archive, schema, truth
 from indexes.archive import CATALOGUE, Held, Manifest
+from indexes.library_schema import LIBRARY
 from indexes.lock import writer_lock
 from indexes.manifest import sync_folder
-from indexes.store import Store
+from indexes.schema import Migration
+from indexes.store import Database, Store
+from indexes.traces import TRACES
 from rag.errors import CatalogueDamaged, InvalidSetting, NotFound, StorageError
 
 Tell: TypeAlias = Callable[[str, int, int], None]
 """Called with what is being done, and how much of how much of it is done."""
 
+BESIDE: Mapping[str, Database] = {"library.db": LIBRARY, "traces.db": TRACES}
+"""The databases besides the catalogue, by the names that :mod:`indexes.archive` gives them."""
 PAGES = 1024
 """Pages copied at a time: some 8 MB between two calls of ``on_progress``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A backup that was put into a data folder. ``aside`` is where the catalogue lies that was there."""
+    """A backup that was put into a data folder. ``aside`` is where the catalogue lies that was there,
+    ``others`` where the other databases lie."""
 
     manifest: Manifest
     aside: Path | None
+    others: tuple[Path, ...] = ()
 
 
 def _quiet(_: str, __: int, ___: int) -> None:
@@ -45,7 +53,7 @@ def _quiet(_: str, __: int, ___: int) -> None:
 
 
 def backup(store: Store, file: Path, *, force: bool = False, on_progress: Tell = _quiet) -> Manifest:
-    """Write a data folder's catalogue, as it is at this moment, into one file. Writing may go on.
+    """Write a data folder's databases, as they are at this moment, into one file. Writing may go on.
 
     The file appears whole or not at all; one of that name stays as it was until then. What could not be
     restored is not written. Raises InvalidSetting for a file that is there already (``force`` replaces
@@ -59,16 +67,24 @@ def backup(store: Store, file: Path, *, force: bool = False, on_progress: Tell =
         tempfile.TemporaryDirectory(prefix=f".{file.name}.partial-", dir=file.parent) as room,
     ):
         snapshot, packed = Path(room) / CATALOGUE, Path(room) / file.name
-        _copy(store, snapshot, on_progress)
+        _copy(store, snapshot, on_progress, sql="DELETE FROM generations")
+        copied = {name: _copied_beside(store.folder, name, Path(room), on_progress) for name in BESIDE}
+        beside = {name: copy for name, copy in copied.items() if copy is not None}
         store.on_point("backup:copied")
         on_progress("checking", 0, 1)
         try:
             version, held = _inspect(snapshot)
         except CatalogueDamaged as error:
             raise CatalogueDamaged(f"{store.database}: {error}; {truth.damaged('').mend}") from error
-        size = snapshot.stat().st_size
+        versions = {name: _inspect_beside(store.folder / name, name, path) for name, path in beside.items()}
+        size = sum(path.stat().st_size for path in (snapshot, *beside.values()))
         manifest = archive.pack(
-            snapshot, packed, schema=version, held=held, tell=lambda done: on_progress("writing", done, size)
+            snapshot,
+            packed,
+            schema=version,
+            held=held,
+            tell=lambda done: on_progress("writing", done, size),
+            beside={name: (path, versions[name]) for name, path in beside.items()},
         )
         store.on_point("backup:packed")
         packed.replace(file)
@@ -90,8 +106,21 @@ def _require_a_place(file: Path, folder: Path, *, force: bool) -> None:
         raise InvalidSetting(f"{file} is there already; --force replaces it")
 
 
-def _copy(store: Store, path: Path, tell: Tell) -> None:
-    """Copy the catalogue as one read transaction sees it, and make one plain file of the copy."""
+def _copied_beside(folder: Path, name: str, room: Path, tell: Tell) -> Path | None:
+    """A copy of another database of the folder; None where there is none."""
+    if not (folder / name).is_file():
+        return None
+    store = Store(folder, create=False, database=BESIDE[name])
+    try:
+        _copy(store, room / name, tell)
+    finally:
+        store.close()
+    return room / name
+
+
+def _copy(store: Store, path: Path, tell: Tell, *, sql: str = "") -> None:
+    """Copy a database as one read transaction sees it, and make one plain file of the copy; run ``sql`` in
+    that."""
     with store.reading() as source, closing(sqlite3.connect(path, isolation_level=None)) as copy:
         # Read something: from here on the transaction sees one moment, and commits do not restart the copy.
         source.execute("SELECT count(*) FROM meta").fetchone()
@@ -100,7 +129,7 @@ def _copy(store: Store, path: Path, tell: Tell) -> None:
                 copy.execute(f"PRAGMA {pragma}")
             source.backup(copy, pages=PAGES, progress=lambda _, left, all: tell("copying", all - left, all))
             copy.execute("PRAGMA journal_mode = DELETE")  # the pages say WAL, as their source does
-            copy.execute("DELETE FROM generations")
+            copy.execute(sql)
         except sqlite3.OperationalError as error:
             raise StorageError(f"cannot copy {store.database} to {path.parent.parent}: {error}") from error
 
@@ -130,16 +159,24 @@ def restore(
     with _system(f"restore {file} into {folder}"), file.open("rb") as source:
         manifest = archive.manifest_of(source, file)
         folder.mkdir(parents=True, exist_ok=True)
-        with writer_lock(folder / "writer.lock", wait=wait):
+        with ExitStack() as locks:
+            locks.enter_context(writer_lock(folder / "writer.lock", wait=wait))
             database = folder / CATALOGUE
             if database.exists() and not force:
                 raise InvalidSetting(
                     f"{folder} holds a catalogue already ({_in_words(_contents(database))}): name another "
                     f"folder, or keep it as {_aside(database).name} with --force"
                 )
-            staged = folder / f"{CATALOGUE}.restoring"
+            for name in manifest.beside:
+                locks.enter_context(writer_lock(folder / BESIDE[name].lock, wait=wait))
+                if (folder / name).exists() and not force:
+                    raise InvalidSetting(
+                        f"{folder} holds {name} already: name another folder, or keep it as "
+                        f"{_aside(folder / name).name} with --force"
+                    )
+            staged = {name: folder / f"{name}.restoring" for name in (CATALOGUE, *manifest.beside)}
             try:
-                size = manifest.bytes
+                size = manifest.total_bytes
                 archive.unpack(
                     source,
                     file,
@@ -150,23 +187,35 @@ def restore(
                 on_progress("checking", 0, 1)
                 _require_as_said(staged, file, manifest)
                 on_point("restore:verified")
-                aside = _set_aside(database, on_point)
-                staged.rename(database)
-                sync_folder(folder)
+                others = [_place(staged[name], folder / name) for name in manifest.beside]
+                on_point("restore:beside")
+                aside = _place(staged[CATALOGUE], database, on_point)  # the last: then the folder is restored
                 on_point("restore:placed")
             finally:
-                staged.unlink(missing_ok=True)
-    return Restored(manifest, aside)
+                for path in staged.values():
+                    path.unlink(missing_ok=True)
+    return Restored(manifest, aside, tuple(path for path in others if path is not None))
 
 
-def _require_as_said(staged: Path, file: Path, manifest: Manifest) -> None:
-    """Raise unless the catalogue is whole, is one, and holds what the manifest says."""
+def _place(staged: Path, database: Path, on_point: Callable[[str], None] = lambda _: None) -> Path | None:
+    """Put a database in its place. Returns where the one lies that was there."""
+    aside = _set_aside(database, on_point)
+    staged.rename(database)
+    sync_folder(database.parent)
+    return aside
+
+
+def _require_as_said(staged: Mapping[str, Path], file: Path, manifest: Manifest) -> None:
+    """Raise unless each database is whole, is one, and holds what the manifest says."""
+    name = CATALOGUE
     try:
-        found = _inspect(staged)
+        said = _inspect(staged[name]) == (manifest.schema, manifest.collections)
+        for name, about in manifest.beside.items():
+            said = said and _whole(staged[name], BESIDE[name].migrations) == about.schema
     except CatalogueDamaged as error:
-        archive.refuse(file, f"{CATALOGUE}: {error}")
-    if found != (manifest.schema, manifest.collections):
-        archive.refuse(file, f"its {CATALOGUE} does not hold what its {archive.MANIFEST} says")
+        archive.refuse(file, f"{name}: {error}")
+    if not said:
+        archive.refuse(file, f"its {name} does not hold what its {archive.MANIFEST} says")
 
 
 def _set_aside(database: Path, on_point: Callable[[str], None]) -> Path | None:
@@ -178,7 +227,7 @@ def _set_aside(database: Path, on_point: Callable[[str], None]) -> Path | None:
     """
     aside = _aside(database)
     there = database.exists()
-    if there and _contents(database) is not None:
+    if there and _readable(database):
         try:
             with closing(sqlite3.connect(database, isolation_level=None, timeout=1.0)) as db:
                 db.execute("PRAGMA journal_mode = DELETE")
@@ -218,16 +267,31 @@ def _inspect(database: Path) -> tuple[int, dict[str, Held]]:
 
     Raises SchemaTooNew; CatalogueDamaged, with the bare problem, for one that is not whole or not ours.
     """
+    version = _whole(database, schema.MIGRATIONS)
     with _open(database) as db:
-        schema.refuse_newer(db)
+        return version, _held(db)
+
+
+def _inspect_beside(database: Path, name: str, copy: Path) -> int:
+    """The schema of a copy of another database. Raises CatalogueDamaged, naming the one copied."""
+    try:
+        return _whole(copy, BESIDE[name].migrations)
+    except CatalogueDamaged as error:
+        raise CatalogueDamaged(f"{database}: {error}; `rag doctor` says what is wrong") from error
+
+
+def _whole(database: Path, migrations: Sequence[Migration]) -> int:
+    """The schema of a database, once it was found whole. Raises SchemaTooNew, CatalogueDamaged."""
+    with _open(database) as db:
+        schema.refuse_newer(db, migrations)
         version = schema.version(db)
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
-            schema.migrate(model, schema.MIGRATIONS[:version])
+            schema.migrate(model, migrations[:version])
             if missing := _objects(model) - _objects(db):
                 raise CatalogueDamaged(f"it lacks the {' '.join(min(missing))} of schema {version}")
         if problems := truth.integrity(db):
             raise CatalogueDamaged(problems[0])
-        return version, _held(db)
+        return version
 
 
 def _objects(db: sqlite3.Connection) -> set[tuple[str, str]]:
@@ -249,6 +313,15 @@ def _contents(database: Path) -> dict[str, Held] | None:
             return _held(db)
     except CatalogueDamaged:
         return None
+
+
+def _readable(database: Path) -> bool:
+    try:
+        with _open(database) as db:
+            db.execute("SELECT count(*) FROM meta").fetchone()
+    except CatalogueDamaged:
+        return False
+    return True
 
 
 @contextmanager

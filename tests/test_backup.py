@@ -15,6 +15,7 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 
@@ -27,7 +28,10 @@ from indexes import archive, doctor, schema
 from indexes.archive import Held
 from indexes.backup import backup, restore
 from indexes.catalogue import Catalogue
+from indexes.library import PromptLibrary
 from indexes.lock import writer_lock
+from indexes.store import Store
+from indexes.traces import TRACES
 from rag.errors import (
     BackupDamaged,
     CatalogueDamaged,
@@ -38,6 +42,8 @@ from rag.errors import (
     SchemaTooNew,
     StorageError,
 )
+from rag.prompts import PromptTemplate
+from rag.prompts.versions import Draft
 from rag.protocols import Space
 from rag.testing import HashEmbedder, put_texts
 
@@ -162,6 +168,85 @@ def test_catalogue_of_an_older_schema_is_restored_and_migrated(tmp_path):
         schema.migrate(db, schema.MIGRATIONS[:1])
     archive.pack(old, tmp_path / "b.tar", schema=1, held={}, tell=lambda _: None)
     restore(tmp_path / "b.tar", tmp_path / "new")
+    assert well(tmp_path / "new")
+
+
+def with_library(data: Path) -> None:
+    """Put a prompt library of one prompt and one trace's database into the data folder."""
+    draft = Draft.of(PromptTemplate.parse("user:\nhi", name="hi"), name="hi")
+    with closing(PromptLibrary.open(data, create=True)) as library:
+        library.push([draft], author="ana", label="production")
+    Store(data, create=True, database=TRACES).close()
+
+
+def test_prompt_library_and_traces_are_carried_too(data, tmp_path):
+    with_library(data)
+    manifest = saved(data, tmp_path / "b.tar")
+    assert list(manifest.beside) == ["library.db", "traces.db"]
+    with tarfile.open(tmp_path / "b.tar") as tar:
+        assert tar.getnames()[:3] == ["catalogue.db", "library.db", "traces.db"]
+    restored = restore(tmp_path / "b.tar", tmp_path / "new")
+    assert restored.others == ()
+    assert well(tmp_path / "new")
+    with closing(PromptLibrary.open(tmp_path / "new", create=False)) as library:
+        assert library.version("hi").source == "user:\nhi"
+        assert [event.action for event in library.log()] == ["label", "push"]
+    Store(tmp_path / "new", create=False, database=TRACES).close()
+
+
+def test_library_that_is_there_stays_and_with_force_is_kept_beside(data, file, tmp_path):
+    with_library(data)
+    saved(data, tmp_path / "b.tar")
+    restore(file, data, force=True)  # a backup without a library has nothing to say of one
+    with closing(PromptLibrary.open(data, create=False)) as library:
+        library.remove("hi", author="ana")
+    (data / "catalogue.db").unlink()
+    with pytest.raises(InvalidSetting, match=r"holds library\.db already.*library\.db\.before-restore-1"):
+        restore(tmp_path / "b.tar", data)
+    restored = restore(tmp_path / "b.tar", data, force=True)
+    assert [path.name for path in restored.others] == [
+        "library.db.before-restore-1",
+        "traces.db.before-restore-1",
+    ]
+    with closing(PromptLibrary.open(data, create=False)) as library:
+        assert library.names() == ["hi"]
+
+
+def test_any_flipped_bit_of_the_library_is_found(data, tmp_path):
+    with_library(data)
+    saved(data, tmp_path / "b.tar")
+    whole = (tmp_path / "b.tar").read_bytes()
+    with tarfile.open(tmp_path / "b.tar") as tar:
+        start = tar.getmember("library.db").offset
+        end = tar.getmember("MANIFEST.json").offset
+    dice = random.Random(7)
+    for place in [*range(start, start + archive.BLOCK, 37), *(dice.randrange(start, end) for _ in range(30))]:
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << dice.randrange(8)
+        (tmp_path / "b.tar").write_bytes(flipped)
+        with pytest.raises(BackupDamaged):
+            restore(tmp_path / "b.tar", tmp_path / "new")
+    assert [path.name for path in (tmp_path / "new").iterdir() if path.suffix == ".db"] == []
+
+
+def test_damaged_library_is_not_taken_for_a_backup(data, tmp_path):
+    with_library(data)
+    with closing(sqlite3.connect(data / "library.db")) as db, db:
+        db.execute("DROP TRIGGER texts_no_delete")
+        db.execute("DELETE FROM texts")
+    with pytest.raises(CatalogueDamaged, match=r"data/library\.db: "):
+        saved(data, tmp_path / "b.tar")
+    assert not (tmp_path / "b.tar").exists()
+
+
+def test_backup_of_the_first_format_is_restored_still(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "FORMAT", 1)
+    monkeypatch.setattr(
+        archive, "asdict", lambda made: {k: v for k, v in asdict(made).items() if k != "beside"}
+    )
+    saved(data, tmp_path / "b.tar")
+    monkeypatch.undo()
+    assert restore(tmp_path / "b.tar", tmp_path / "new").manifest.beside == {}
     assert well(tmp_path / "new")
 
 
@@ -371,7 +456,7 @@ def test_catalogue_that_is_not_whole_is_refused_although_its_hash_is_right(
 
 
 def test_backup_of_a_newer_format_names_the_promptwell_that_wrote_it(data, file, monkeypatch):
-    monkeypatch.setattr(archive, "FORMAT", 2)
+    monkeypatch.setattr(archive, "FORMAT", 3)
     monkeypatch.setattr(archive, "installed", lambda _: "9.8")
     saved(data, file, force=True)
     monkeypatch.undo()

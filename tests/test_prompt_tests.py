@@ -139,7 +139,7 @@ def recording(tests: str = TESTS, chat: Chat | None = None) -> Path:
 def test_exit_codes_say_what_became_of_the_tests():
     recording()
     assert rag("prompts", "test", "--replay", "answers.jsonl").stdout == (
-        "answer (file)\n  passed         hours\n\n1 test: 1 passed\n"
+        "answer (file)\n  passed         hours\n\n1 test: 1 passed; answered by test:chat\n"
     )
     put("answer.tests.yaml", FAILING)
     failed = rag("prompts", "test", "--replay", "answers.jsonl", code=100).stdout
@@ -349,6 +349,11 @@ def test_a_test_without_context_searches_the_collection():
     assert run()[0].status == "unevaluated"
     (found,) = run(collection="faq")
     assert (found.status, found.model) == ("passed", "extractive")
+    rag("prompts", "push", "prompts", "--author", "ana")
+    for name in ("answer@1", "answer@latest", "prompts/answer.prompty"):
+        (same,) = run(names=[name], collection="faq")
+        assert (same.status, same.answer) == ("passed", found.answer)
+    assert not Path(".rag/traces.db").exists()
     record = Recordings()
     (live,) = run(Chat(), collection="faq", record=record)
     assert (live.status, live.answer) == ("passed", "At nine [1].")

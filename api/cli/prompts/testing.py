@@ -162,6 +162,8 @@ def lines(result: Result) -> list[str]:
 
 def summary(every: list[Result]) -> str:
     """All results in a line."""
+    from rag.prompts.runs import EXTRACTIVE
+
     found = _counts(every)
     parts = [
         f"{count:,} {word}"
@@ -173,7 +175,11 @@ def summary(every: list[Result]) -> str:
         )
         if count
     ]
-    return f"{number(len(every), 'test')}: {', '.join(parts)}"
+    models = sorted({result.model for result in every if result.model})
+    told = f"; answered by {one_line(', '.join(models))}" if models else ""
+    if models == [EXTRACTIVE]:
+        told = "; the answers are extractive, no language model is configured"
+    return f"{number(len(every), 'test')}: {', '.join(parts)}{told}"
 
 
 def _heading(target: Target) -> str:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, TypeAlias
 
+from rag.neutral import neutral
 from rag.sentences import split_sentences
 from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import Chunk, Hit
-from rag.words import fold, spans
+from rag.words import folded, spans
 
 Between: TypeAlias = Callable[[Chunk, int, int], str]
 """A chunk, start, end -> that part of its document's text."""
@@ -76,10 +77,11 @@ class Passage:
         title = self.chunk.title or self.document_id
         parts = [title, *(part for part in self.heading if part != title)]
         line = " > ".join(" ".join(part.split()) for part in parts)
-        return f"{line} (p. {self.pages})" if self.pages else line
+        return f"{line} (p. {' '.join(self.pages.split())})" if self.pages else line
 
     def block(self, nonce: str) -> str:
-        """The passage as it stands in the prompt, between fences that its text cannot know.
+        """The passage as it stands in the prompt, between fences that its text cannot know, and neutral (see
+        :mod:`rag.neutral`).
 
         >>> hit = Hit(Chunk("tea.md", "Boil it.", 0, 8, title="Tea", page="3"), 1.0)
         >>> print(Passage(1, "tea.md", 0, 8, "Boil it.", (hit,)).block("2043"))
@@ -89,11 +91,11 @@ class Passage:
         Boil it.
         </passage-2043>
         """
-        return f"{self.opening(nonce)}{self.text}{self.closing(nonce)}"
+        return f"{self.opening(nonce)}{neutral(self.text)}{self.closing(nonce)}"
 
     def opening(self, nonce: str) -> str:
         """What stands before the text: a fence and the source line."""
-        return f'<passage-{nonce} number="{self.number}">\n{self.source}\n\n'
+        return f'<passage-{nonce} number="{self.number}">\n{neutral(self.source)}\n\n'
 
     def closing(self, nonce: str) -> str:
         """What stands behind it."""
@@ -306,7 +308,7 @@ class _Cost:
         self._count_tokens = count_tokens
         self._nonce = nonce
         self._gap = count_tokens(BETWEEN_BLOCKS)
-        self._counts: dict[tuple[str, str], int] = {}
+        self._counts: dict[tuple[tuple[int, ...], str], int] = {}
 
     def of(self, passages: Sequence[Passage]) -> int:
         total = self._gap * max(0, len(passages) - 1)
@@ -315,7 +317,7 @@ class _Cost:
         return total
 
     def _block(self, passage: Passage) -> int:
-        about = passage.source, passage.text
+        about = tuple(map(id, passage.hits)), passage.text  # the hits tell the source line, and outlive this
         if about not in self._counts:
             self._counts[about] = self._count_tokens(replace(passage, number=1).block(self._nonce))
         return self._counts[about]
@@ -330,7 +332,7 @@ class _Words:
 
     @staticmethod
     def of(text: str) -> _Words:
-        words = [fold(word) for _, _, word in spans(text)]
+        words = folded(text)
         triples = zip(words, words[1:], words[2:], strict=False) if len(words) > 2 else [tuple(words)]
         return _Words(frozenset(triples), frozenset(word for word in words if word[0].isdigit()))
 

@@ -58,6 +58,11 @@ def fold(word: str) -> str:
     return "".join(part for part in parts if not unicodedata.combining(part))
 
 
+_KEPT = 40
+"""Letters of the longest word that is kept with its folded form."""
+_kept_fold = lru_cache(maxsize=20_000)(fold)
+
+
 def spans(text: str) -> Iterator[tuple[int, int, str]]:
     """Start, end (characters) and text of each word.
 
@@ -66,6 +71,17 @@ def spans(text: str) -> Iterator[tuple[int, int, str]]:
     """
     for match in _WORD.finditer(text):
         yield *match.span(), match.group()
+
+
+def folded(text: str) -> list[str]:
+    """Its words, folded: ``fold`` of each of :func:`spans`, several times as quick.
+
+    >>> folded("¿Qué es HTTP_404?")
+    ['que', 'es', 'http', '404']
+    """
+    if text.isascii():
+        return _WORD.findall(text.lower())
+    return [_kept_fold(word) if len(word) <= _KEPT else fold(word) for word in _WORD.findall(text)]
 
 
 def language_of(text: str) -> Language:

@@ -324,7 +324,7 @@ def context_of(*payloads: str) -> Context:
             len(payload),
             title=payload,
             heading=(payload, f"{number}"),
-            page=" ".join(payload.split())[:100],
+            page=payload[:100],
             uri=payload,
             metadata={"author": payload},
             key=number,

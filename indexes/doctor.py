@@ -14,6 +14,9 @@
                        close index nearly every one
 ``strays``             nothing lies among the indexes that the catalogue does not know
 ``spaces``             for information: a collection is being moved to another space
+``library``            the prompt library: SQLite's check, every version is what its digest says, its
+                       numbers are 1, 2, … without a gap, every label stands on one
+``traces``             SQLite's check of the traces
 =====================  =========================================================================
 
 An ``error`` is damage to the truth, a ``warning`` to what can be rebuilt from it, ``info`` neither.
@@ -35,7 +38,7 @@ from pathlib import Path
 
 import numpy as np
 
-from indexes import truth
+from indexes import library_doctor, truth
 from indexes.catalogue import Catalogue
 from indexes.exact import similarities
 from indexes.generation import (
@@ -92,6 +95,8 @@ def check(catalogue: Catalogue, *, collection: str | None = None, sample: int = 
         findings = tuple(_findings(catalogue, checked, collection, sample))
     except CatalogueDamaged as error:
         findings = (truth.damaged(str(error)),)
+    if collection is None:
+        findings += tuple(library_doctor.findings(catalogue.store.folder, checked))
     return Report(findings, dict(checked))
 
 
@@ -106,6 +111,11 @@ def repair(catalogue: Catalogue, *, wait: float = 0.0) -> Report:
         if problems := truth.integrity(db):
             raise CatalogueDamaged(f"{store.database}: {problems[0]}; {truth.damaged('').mend}")
         collections = db.execute("SELECT name, space_id FROM collections ORDER BY name").fetchall()
+        if miscounted := db.execute(truth.MISCOUNTED).fetchall():
+            with transaction(db):
+                told = [(counted, space) for space, _, counted in miscounted]
+                db.executemany("UPDATE spaces SET chunks = ? WHERE id = ?", told)
+            done.append(f"counted the chunks of {len(told)} collection(s) anew")
         strays = _strays(catalogue, db)
         done += [f"removed {path}" for path in strays if discard(path, generations.settings)]
         for name, space_id in collections:
@@ -135,7 +145,7 @@ def _findings(
         rows = db.execute("SELECT name, id, space_id FROM collections ORDER BY name").fetchall()
         parts = [Part(db, *row) for row in rows if only in (None, row[0])]
         for part in parts:
-            for look in (truth.documents, truth.duplicates, truth.vectors, truth.spaces):
+            for look in (truth.documents, truth.counts, truth.duplicates, truth.vectors, truth.spaces):
                 found = list(_few(look(part, checked)))
                 broken |= {part.name for finding in found if finding.severity == "error"}
                 yield from found

@@ -7,10 +7,12 @@ import os
 import signal
 import sqlite3
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from indexes import library_doctor
 from indexes import library_labels as labels
 from indexes import library_review as review
 from indexes.library import PromptLibrary
@@ -217,3 +219,47 @@ def test_names_are_one_however_their_accents_are_written():
 def test_there_is_no_library_until_something_is_pushed(tmp_path):
     with pytest.raises(NotFound, match="rag prompts push"):
         PromptLibrary.open(tmp_path, create=False)
+
+
+# --- the doctor ---------------------------------------------------------------------------------
+
+
+def findings(library: PromptLibrary) -> list[str]:
+    return [one.message for one in library_doctor.findings(library.store.folder, Counter())]
+
+
+def test_a_sound_library_is_found_sound_and_told_how_much_was_looked_at(library):
+    parted = draft(text=BODY + '{% include "a.md" %}', parts={"a.md": "a"})
+    library.push([parted, draft("other")], author="ana", label="production")
+    library.push([draft()], author="ana", label="production")
+    checked: Counter[str] = Counter()
+    assert list(library_doctor.findings(library.store.folder, checked)) == []
+    assert checked == {"library": 1, "versions": 3}
+    assert list(library_doctor.findings(library.store.folder / "nowhere", checked)) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("UPDATE texts SET text = 'evil'", "is not what its digest says"),
+        ("UPDATE versions SET digest = 'd' WHERE number = 2", "hi@2 is not what its digest says"),
+        ("UPDATE versions SET number = 3 WHERE number = 2; DELETE FROM labels", "version 3 stands where 2 should"),
+        ("DELETE FROM versions", "missing row"),
+        ("UPDATE labels SET number = 1", "the log does not say so"),
+    ],
+)
+def test_a_change_beneath_the_library_is_named(library, statement, told):
+    library.push([draft()], author="ana")
+    library.push([draft(text=BODY + "!")], author="ana", label="production")
+    db = sqlite3.connect(library.store.database)
+    for (trigger,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        db.execute(f"DROP TRIGGER {trigger}")
+    db.executescript(statement)
+    db.close()
+    assert any(told in message for message in findings(library))
+
+
+def test_a_file_that_is_no_database_is_told(library):
+    library.close()
+    library.store.database.write_bytes(b"broken" * 2000)
+    assert any("library.db" in message for message in findings(library))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,7 @@ from api.cli.doctor import print_report, report_json
 from api.cli.progress import LOG_EVERY
 
 if TYPE_CHECKING:
-    from indexes.archive import Held
+    from indexes.archive import Manifest
 
 
 def backup(
@@ -33,14 +33,14 @@ def backup(
 
     started = time.monotonic()
     with services(data) as wired, _ended_cleanly():
-        store = wired.catalogue().store
+        store = wired.catalogue(create=wired.has_library).store
         manifest = write(store, file, force=force, on_progress=_stages(quiet=as_json))
     if as_json:
         print_json({"file": str(file), **asdict(manifest)})
     else:
         spent = duration(time.monotonic() - started)
         typer.echo(one_line(f"Wrote {file} ({number(manifest.bytes, 'byte')}) in {spent}."))
-        typer.echo(one_line(_contents(manifest.collections)))
+        typer.echo(one_line(_contents(manifest)))
 
 
 def restore(
@@ -62,6 +62,7 @@ def restore(
             {
                 "data": str(wired.settings.data),
                 "before": restored.aside and str(restored.aside),
+                "before_beside": [str(path) for path in restored.others],
                 "backup": asdict(restored.manifest),
                 "doctor": report_json(report),
             }
@@ -70,20 +71,20 @@ def restore(
         spent = duration(time.monotonic() - started)
         made = restored.manifest.created_at
         typer.echo(one_line(f"Restored {wired.settings.data} from {file} (made {made}) in {spent}."))
-        typer.echo(one_line(_contents(restored.manifest.collections)))
-        if restored.aside:
-            typer.echo(one_line(f"What was there before is {restored.aside}."))
+        typer.echo(one_line(_contents(restored.manifest)))
+        for aside in filter(None, (restored.aside, *restored.others)):
+            typer.echo(one_line(f"What was there before is {aside}."))
         print_report(report)
     if not report.ok:
         raise typer.Exit(1)
 
 
-def _contents(collections: Mapping[str, Held]) -> str:
-    parts = (
+def _contents(manifest: Manifest) -> str:
+    parts = [
         f"{name}: {number(held.documents, 'document')}, {number(held.chunks, 'chunk')}"
-        for name, held in collections.items()
-    )
-    return "; ".join(parts) or "It holds no collection."
+        for name, held in manifest.collections.items()
+    ]
+    return "; ".join([*(parts or ["no collection"]), *manifest.beside])
 
 
 def _stages(*, quiet: bool) -> Callable[[str, int, int], None]:

@@ -167,7 +167,7 @@ class PromptTemplate:
         return replace(
             base,
             parts=parts.texts,
-            digest=_digest(base.source, parts.texts),
+            digest=digest_of(base.source, parts.texts),
             _variants=MappingProxyType(variants),
         )
 
@@ -271,7 +271,7 @@ def _parsed(text: str, front: Front, name: str, version: int, parts: Parts) -> P
         inputs=inputs,
         metadata=front.metadata(),
         model=MappingProxyType(front.mapping("model")),
-        digest=_digest(source, parts.texts),
+        digest=digest_of(source, parts.texts),
         source=source,
         version=version,
         parts=parts.texts,
@@ -341,7 +341,7 @@ def _with_examples(template: PromptTemplate, parts: Parts) -> PromptTemplate:
         texts = dict(sorted({**template.parts, path: parts.text(path)}.items()))
     except InvalidTemplate as error:
         raise InvalidTemplate(f"metadata.examples: {error}") from None
-    digest = _digest(template.source, texts)
+    digest = digest_of(template.source, texts)
     return replace(template, parts=MappingProxyType(texts), digest=digest)
 
 
@@ -357,7 +357,7 @@ def _listed(value: str | Sequence[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _digest(text: str, parts: Mapping[str, str]) -> str:
+def digest_of(text: str, parts: Mapping[str, str]) -> str:
     """Of the text alone where there are no parts: then it is that of the file, as any tool computes it."""
     whole = json.dumps([text, sorted(parts.items())]) if parts else text
     return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()

@@ -15,6 +15,8 @@ tantivy's BM25 has k1 = 1.2 and b = 0.75, fixed. User text never reaches tantivy
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -108,7 +110,8 @@ class LexicalIndex:
             for name, checksum in about["files"].items():
                 if _checksum(folder / name) != checksum:
                     raise ValueError(f"{name} is not as it was written")
-            return cls(tantivy.Index.open(str(folder)), languages=about["languages"], name=str(folder))
+            with _lockable(folder, about["files"]) as home:
+                return cls(tantivy.Index.open(str(home)), languages=about["languages"], name=str(folder))
 
     @classmethod
     def in_memory(cls, rows: Iterable[LexicalRow]) -> LexicalIndex:
@@ -177,6 +180,19 @@ class LexicalIndex:
                 order = np.lexsort((keys, -scores))[:k]
                 return keys[order], scores[order]
             limit *= 4
+
+
+@contextmanager
+def _lockable(folder: Path, files: Iterable[str]) -> Iterator[Path]:
+    """Where tantivy can open the folder: even to read it locks a file in it. Where that may not be written
+    links to the files are opened in its stead, which may go as soon as they are."""
+    if os.access(folder, os.W_OK):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="promptwell-") as links:
+        for name in files:
+            (Path(links) / name).symlink_to((folder / name).absolute())
+        yield Path(links)
 
 
 def _empty() -> tuple[Keys, Scores]:

@@ -8,6 +8,7 @@ lock commits or checkpoints.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections import deque
@@ -98,7 +99,7 @@ class Store:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 with self._counting:
-                    if self._closed:
+                    if self._closed or self._is_still():
                         db.close()
                     else:
                         self._idle.append(db)
@@ -127,10 +128,18 @@ class Store:
             while self._idle:
                 self._idle.pop().close()
 
+    def _is_still(self) -> bool:
+        """Whether the file lies where this process may not write and nobody writes now (a read-only mount,
+        an image, another user's folder): even a reader of a WAL wants to make files beside it. Such a file
+        is read as if it never changed, by a connection for each reader, so that the next one looks again."""
+        wal = self.database.with_name(self.database.name + "-wal")
+        return not os.access(self.folder, os.W_OK) and not wal.exists()
+
     def _connect(self, *, read_only: bool) -> sqlite3.Connection:
+        mode = "rwc" if not read_only else "ro&immutable=1" if self._is_still() else "ro"
         # Not bound to the thread that opened it: a connection is lent to one reader at a time.
         db = sqlite3.connect(
-            f"{self.database.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
+            f"{self.database.absolute().as_uri()}?mode={mode}",
             uri=True,
             timeout=BUSY_SECONDS,
             isolation_level=None,

@@ -77,6 +77,22 @@ def documents(part: Part, checked: Counter[str]) -> Iterator[Finding]:
             yield Finding("documents", severity, part.name, f"{document.id!r}: {problem}", mend)
 
 
+MISCOUNTED = (
+    "SELECT s.id, s.chunks, c.counted FROM spaces s JOIN (SELECT s.id, count(c.key) counted FROM spaces s "
+    "LEFT JOIN chunks c ON c.space_id = s.id GROUP BY s.id) c ON c.id = s.id WHERE c.counted != s.chunks"
+)
+"""Spaces whose chunks are not as many as was counted along."""
+
+
+def counts(part: Part, checked: Counter[str]) -> Iterator[Finding]:
+    """The chunks of a space are as many as the catalogue counted along."""
+    checked["counts"] += 1
+    for space, told, counted in part.db.execute(MISCOUNTED):
+        if space == part.space:
+            message = f"it counts {told} chunks and has {counted}: what was deleted may be looked for"
+            yield Finding("counts", "error", part.name, message, "rag doctor --repair")
+
+
 def duplicates(part: Part, checked: Counter[str]) -> Iterator[Finding]:
     """No document twice in a collection, no span twice in a cut."""
     checked["duplicates"] += 1

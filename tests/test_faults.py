@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import json
+import os
 import random
 import resource
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +30,7 @@ from rag.protocols import Space
 from rag.testing import HashEmbedder, put_texts
 from rag.types import EmbedderInfo
 
+ROOT = Path(__file__).resolve().parent.parent
 KINDS = sorted({*COARSE} - {"chroma-server"})  # which needs a server: tests/test_chroma.py
 EMBEDDER = HashEmbedder(dim=16)
 OTHER = HashEmbedder(dim=24)
@@ -343,3 +349,80 @@ def test_what_was_deleted_is_in_no_search_that_begins_later(tmp_path, kind):
                     counted(1)
         hits = collection.nearest(rows[0], k=40, where={})
         assert [hit.chunk.document_id for hit in hits] == nearest[12:52]
+
+
+# Root may write anywhere, but for this.
+NO_MORE_RIGHTS = ["setpriv", "--bounding-set", "-dac_override"] if os.geteuid() == 0 else []
+SEARCHED = """
+import json, os, sys
+from pathlib import Path
+import numpy as np
+from indexes.catalogue import Catalogue
+rows = np.load(sys.argv[2])
+with Catalogue.open(Path(sys.argv[1]), create=False) as catalogue:
+    collection = catalogue.collection("c")
+    found = [[hit.chunk.key for hit in collection.nearest(row, k=7, where={})] for row in rows[:5]]
+    words = [hit.chunk.key for hit in collection.matching("number12 text", k=7, where={})]
+    print(json.dumps([collection.generations, found, words, os.access(sys.argv[1], os.W_OK)]))
+"""
+
+
+@pytest.mark.skipif(NO_MORE_RIGHTS and not shutil.which("setpriv"), reason="this user may write anywhere")
+@pytest.mark.parametrize("kind", KINDS)
+def test_new_process_that_may_only_read_finds_the_same_by_the_same_index(tmp_path, kind):
+    rows = unit(np.random.default_rng(5).standard_normal((300, 16)))
+    data = tmp_path / "data"
+    with opened(data, kind) as catalogue:
+        filled(catalogue, rows)
+        collection = catalogue.collection("c")
+        found = [[hit.chunk.key for hit in collection.nearest(row, k=7, where={})] for row in rows[:5]]
+        words = [hit.chunk.key for hit in collection.matching("number12 text", k=7, where={})]
+    np.save(tmp_path / "rows.npy", rows)
+    for path in [*data.rglob("*"), data]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        command = [*NO_MORE_RIGHTS, sys.executable, "-c", SEARCHED, str(data), str(tmp_path / "rows.npy")]
+        told = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+        assert told.returncode == 0, told.stderr
+        generations, theirs, their_words, writable = json.loads(told.stdout)
+    finally:
+        for path in [data, *data.rglob("*")]:
+            path.chmod(0o755)
+    if writable:
+        pytest.skip("this user may write anywhere")
+    assert (theirs, their_words) == (found, words)
+    assert generations == {"c": "c/000001"}, "by the index, not without it"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sq8", "rabitq"])
+def test_fifty_swaps_beneath_eight_searches_cost_no_error_no_memory_and_no_file(tmp_path, kind):
+    rows = unit(np.random.default_rng(6).standard_normal((400, 16)))
+    with opened(tmp_path / "data", kind) as catalogue:
+        filled(catalogue, rows[:350])
+        collection = catalogue.collection("c")
+
+        def search() -> None:
+            hits = collection.nearest(rows[0], k=5, where={}) + collection.matching("text", k=5, where={})
+            assert hits[0].chunk.document_id == "d0"
+            assert len(hits) == 10
+
+        def held() -> tuple[int, int]:
+            gc.collect()
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            return len(os.listdir("/proc/self/fd")), pages * resource.getpagesize() // 1024**2
+
+        swaps: set[str] = set()
+        with searching(search) as counted:
+            for number in range(50):
+                filled(catalogue, rows[350 + number : 351 + number], first=350 + number)
+                if number % 10 == 9:
+                    counted(1)
+                swaps.add(collection.generations["c"])
+                if number == 9:
+                    files, megabytes = held()
+            more_files, more_megabytes = held()
+        assert len(swaps) == 50, "each of them answered"
+        assert more_files <= files + 4
+        assert more_megabytes <= megabytes + 50
+        assert doctor.check(catalogue).ok

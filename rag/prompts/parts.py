@@ -33,7 +33,7 @@ time in proportion."""
 MAX_DEPTH = 8
 """Files that include one another, one within the other."""
 
-ROLE = re.compile(r"[ \t]*#?[ \t]*(system|user|assistant|developer)[ \t]*:[ \t]*", re.IGNORECASE)
+ROLE = re.compile(r"[ \t]*(?:#[ \t]*)?(system|user|assistant|developer)[ \t]*:[ \t]*", re.IGNORECASE)
 """A line that opens a message."""
 
 

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from api.schemas import ErrorDetail, ErrorOut
 from rag.errors import (
     EmbedderMismatch,
+    LabelProtected,
     LockHeld,
     ModelError,
     NotFound,
@@ -26,6 +27,7 @@ STATUS: Final[tuple[tuple[type[RagError], int], ...]] = (
     (NotFound, 404),
     (UsageError, 400),
     (SourceError, 400),
+    (LabelProtected, 409),
     (LockHeld, 409),
     (EmbedderMismatch, 409),
     (ModelError, 502),

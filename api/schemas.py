@@ -71,6 +71,31 @@ class AskRequest(Request):
     )
 
 
+class FeedbackRequest(Request):
+    """What is an answer worth?"""
+
+    trace: Name = Field(description="The answer's `trace`.")
+    score: float | None = Field(
+        default=None, ge=0, le=1, allow_inf_nan=False, description="0 wrong, 1 right, or between."
+    )
+    comment: Short = ""
+    answer: Short = Field(default="", description="What it should have been.")
+    author: Annotated[str, StringConstraints(max_length=512)] = Field(
+        default="", description="Who says so: a claim, nobody logs in."
+    )
+
+
+class FeedbackOut(BaseModel):
+    """What was noted, as it is kept."""
+
+    trace: str
+    at: str
+    score: float | None
+    comment: str
+    answer: str
+    author: str
+
+
 class DocumentIn(Request):
     """A text to keep. One with an id that is there already takes its place."""
 
@@ -205,7 +230,8 @@ class AnswerOut(BaseModel):
     """``citations`` are the passages that ``text`` names by number, ``unknown_citations`` numbers of none.
 
     ``found`` is False where the knowledge base does not answer; ``confidence`` is null for a collection
-    that was not calibrated; ``receipt`` says what it was made of.
+    that was not calibrated; ``receipt`` says what it was made of; ``trace`` names what was kept of it ("":
+    nothing), for feedback.
     """
 
     text: str
@@ -216,6 +242,7 @@ class AnswerOut(BaseModel):
     notice: str
     confidence: Confidence | None
     receipt: dict[str, Any]
+    trace: str = ""
 
     @classmethod
     def of(cls, answer: Answer) -> AnswerOut:
@@ -228,6 +255,7 @@ class AnswerOut(BaseModel):
             notice=answer.notice,
             confidence=answer.confidence,
             receipt=answer.receipt.as_json(),
+            trace=answer.trace,
         )
 
 
@@ -240,7 +268,8 @@ class FailureOut(BaseModel):
 
 
 class IngestOut(BaseModel):
-    """What an ingest did. ``documents_failed`` of them have their line in ``failures``."""
+    """What an ingest did. ``documents_failed`` of them have their line in ``failures``; ``unindexed`` says why
+    no index could be built of what was stored ("": nothing stood in the way)."""
 
     documents_added: int
     documents_updated: int
@@ -253,6 +282,7 @@ class IngestOut(BaseModel):
     texts_embedded: int
     texts_reused: int
     seconds: float
+    unindexed: str
     failures: list[FailureOut]
 
     @classmethod
@@ -270,6 +300,7 @@ class IngestOut(BaseModel):
             texts_embedded=counts.texts_embedded,
             texts_reused=counts.texts_reused,
             seconds=round(report.seconds, 3),
+            unindexed=report.unindexed,
             failures=[FailureOut(uri=f.uri, code=f.code, detail=f.detail) for f in counts.failures],
         )
 

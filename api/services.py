@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any, cast
 from api.calibrate import calibration_of, forget_calibration, summary
 from api.embedders import Embedders, characters_per_second, remember_rate
 from api.naming import ids_of, remove_under
+from api.prompts.traces import Recorder, feedback, recorded
 from api.rerankers import Rerankers
 from api.schemas import CollectionOut
 from api.sections import Collections
 from api.settings import Settings
 from indexes.catalogue import Catalogue, CollectionInfo, DocumentInfo
+from indexes.traces import TraceStore
 from ingest import job
 from ingest.chunk import Chunker
 from ingest.decide import Source, texts_source
@@ -36,6 +38,7 @@ from rag.filters import EVERYTHING, Where
 from rag.protocols import ChatModel, Item, Space
 from rag.retrieve import Mode, Retriever, Trail
 from rag.retrieve.rewrite import Rewriter
+from rag.trace import Feedback, WayIn
 from rag.types import Chunk, Document, Hit
 
 if TYPE_CHECKING:
@@ -71,6 +74,11 @@ class Services:
                 'or set rewrite = "none"'
             )
         self.settings = settings
+        self.way: WayIn = "python"
+        """How questions come in, for their traces."""
+        keys = (settings.llm_api_key, settings.chroma_token)
+        secrets = [key.get_secret_value() for key in keys if key]
+        self.recorder = Recorder(settings.data, settings.traces, secrets=secrets)
         self._lock = threading.RLock()
         self._open: dict[str, Catalogue] = {}
         self._library: PromptLibrary | None = None
@@ -84,7 +92,8 @@ class Services:
         self.close()
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close what was opened, once the traces are written."""
+        self.recorder.close()
         with self._lock:
             for catalogue in self._open.values():
                 catalogue.close()
@@ -289,6 +298,22 @@ class Services:
         found, retriever = self._searching(collection, mode=mode, reranker=reranker)
         return retriever.trace(found, question, k=k, where=where)
 
+    def feedback(
+        self,
+        trace: str,
+        *,
+        score: float | None = None,
+        comment: str = "",
+        answer: str = "",
+        author: str = "",
+    ) -> Feedback:
+        """Say something of an answer. Raises as :func:`api.prompts.traces.feedback`."""
+        self.recorder.flush()  # it may be of this moment
+        with TraceStore.open(self.settings.data) as store:
+            return feedback(
+                store, self.recorder, trace, score=score, comment=comment, answer=answer, author=author
+            )
+
     def ask_events(
         self,
         question: str,
@@ -299,10 +324,26 @@ class Services:
         prompt: str | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> Iterator[Event]:
-        """Retrieved context, pieces of the answer, then the whole Answer."""
-        found, pipeline = self._answering(collection)
+        """Retrieved context, pieces of the answer, then the whole Answer; a trace of it is kept."""
         name = prompt or self.settings.prompts.default
-        yield from pipeline.stream(found, question, prompt=name, k=k, where=where, variables=variables)
+
+        def events() -> Generator[Event]:
+            found, pipeline = self._answering(collection)
+            yield from pipeline.stream(found, question, prompt=name, k=k, where=where, variables=variables)
+
+        if not self.settings.traces.enabled:
+            yield from events()
+            return
+        yield from recorded(
+            events(),
+            question=question,
+            prompt=name,
+            k=k,
+            variables=variables,
+            model=self.settings.llm.model,
+            way=self.way,
+            put=self.recorder.put,
+        )
 
     def render(
         self,

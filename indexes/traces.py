@@ -28,7 +28,7 @@ TRACES = Database(
     "traces.db",
     "traces.lock",
     MIGRATIONS,
-    "there is one after the first `rag ask`, while [traces] is enabled",
+    "`rag ask` leaves one, while [traces] enabled = true",
 )
 PATIENCE = 5.0
 """Seconds to wait for another writer, who needs milliseconds."""
@@ -131,6 +131,8 @@ class TraceStore:
     def open(cls, data: Path, *, create: bool = False) -> Self:
         """The store of a data folder. Raises NotFound where there is none and ``create`` is False,
         SchemaTooNew, CatalogueDamaged."""
+        if not create and not (data / TRACES.file).is_file():
+            raise NotFound(f"there are no traces in {data} yet: {TRACES.mend}")
         return cls(Store(data, create=create, database=TRACES))
 
     def close(self) -> None:

@@ -20,14 +20,17 @@ from api.cli import (
     doctor,
     documents,
     evaluate,
+    feedback,
     index,
     ingest,
     init,
     plan,
     prompts,
+    replay,
     search,
     serve,
     status,
+    traces,
     whynot,
 )
 from api.cli.common import fail
@@ -64,11 +67,15 @@ app.command("plan")(plan.plan)
 app.command("search")(search.search)
 app.command("why-not")(whynot.why_not)
 app.command("ask")(ask.ask)
+app.command("feedback")(feedback.feedback)
+app.command("replay")(replay.replay)
+app.command("diff")(replay.diff)
 app.command("calibrate")(calibrate.calibrate)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
+app.add_typer(traces.app, name="traces")
 app.add_typer(documents.app, name="documents")
 app.add_typer(collections.app, name="collections")
 app.add_typer(evaluate.app, name="eval")

@@ -21,7 +21,6 @@ from api.cli.common import (
 if TYPE_CHECKING:
     from rag.answer import Answer
     from rag.confidence import Confidence
-    from rag.prompts import RenderedPrompt
 
 
 def ask(
@@ -35,9 +34,6 @@ def ask(
         list[str] | None,
         typer.Option("--var", help="NAME=VALUE for a variable of the prompt; may be repeated."),
     ] = None,
-    show_prompt: Annotated[
-        bool, typer.Option("--show-prompt", help="Print exactly what the model gets, and stop.")
-    ] = False,
     collection: CollectionsOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -45,6 +41,7 @@ def ask(
     """Answer a question from the knowledge base, with numbered citations.
 
     Without an LLM configured the answer is extractive: the best sentences, quoted, each with its source.
+    What an LLM gets is shown by `rag prompts render`.
     """
     from api.cli.common import assignments, services
     from api.schemas import AnswerOut
@@ -52,12 +49,6 @@ def ask(
 
     wired = services(data)
     values = assignments(variables, option="--var")
-    if show_prompt:
-        rendered = wired.render(
-            question, collection=collection, k=k, where=where(conditions), prompt=prompt, variables=values
-        )
-        print_prompt(rendered.prompt)
-        return
     for event in wired.ask_events(
         question, collection=collection, k=k, where=where(conditions), prompt=prompt, variables=values
     ):
@@ -69,6 +60,8 @@ def ask(
             case Answer():
                 typer.echo()
                 print_sources(event)
+                if event.trace:
+                    typer.echo(f"Trace {event.trace}", err=True)
 
 
 def print_sources(answer: Answer) -> None:
@@ -104,12 +97,3 @@ held-out ones)'
         f"Confidence {sure.value:.2f}, {against} {sure.threshold:.2f} "
         f"(calibrated on {questions:,} questions: answers {answered} of the answerable and {false} of {kind})"
     )
-
-
-def print_prompt(rendered: RenderedPrompt) -> None:
-    """The messages as the model gets them, and what they cost."""
-    for message in rendered.messages:
-        typer.echo(f"--- {message.role} ---")
-        typer.echo(printable(message.content))
-    parts = ", ".join(f"{name} {tokens:,}" for name, tokens in rendered.tokens.items())
-    typer.echo(f"--- about {rendered.total_tokens:,} tokens: {parts} ---", err=True)

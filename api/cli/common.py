@@ -67,7 +67,9 @@ def services(
         given["data"] = data
     if collection is not None:
         given["collection"] = collection
-    return connect(load(start=Path.cwd(), env=os.environ, overrides=given))
+    wired = connect(load(start=Path.cwd(), env=os.environ, overrides=given))
+    wired.way = "cli"
+    return wired
 
 
 def where(conditions: Sequence[str] | None) -> Filter:

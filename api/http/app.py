@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api.http import ask, collections, errors, health, ingest, search
+from api.http import ask, collections, errors, feedback, health, ingest, search
 from api.http.desk import Desk
 from api.http.guard import Guard
 from api.http.needs import Needs
@@ -33,6 +33,7 @@ def create_app(services: Needs) -> FastAPI:
     app.add_middleware(Guard, max_body=server.max_body_mb * 2**20, taking_in=frozenset({ingest.PATH}))
     app.include_router(search.router(services, asking))
     app.include_router(ask.router(services, asking))
+    app.include_router(feedback.router(services, looking))
     app.include_router(ingest.router(services, taking_in))
     app.include_router(collections.router(services, looking))
     app.include_router(health.router(services, looking))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ingest.job import IngestReport
     from rag.answer import Event
     from rag.retrieve import Trail
+    from rag.trace import Feedback
 
 
 class Needs(Protocol):
@@ -35,6 +36,10 @@ class Needs(Protocol):
         prompt: str | None,
         variables: Mapping[str, str] | None,
     ) -> Iterator[Event]: ...
+
+    def feedback(
+        self, trace: str, *, score: float | None, comment: str, answer: str, author: str
+    ) -> Feedback: ...
 
     def ingest_texts(self, documents: Sequence[Document], *, collection: str | None) -> IngestReport: ...
 

@@ -47,14 +47,14 @@ class Use:
 
     @property
     def rates(self) -> Mapping[str, Rate]:
-        """By their names for people."""
+        """By their names in a table."""
         return {
             "errors": self.errors,
-            "empty retrievals": self.empty,
+            "empty": self.empty,
             "not found": self.not_found,
-            "answers that cite": self.cited,
-            "unknown citations": self.unknown,
-            "thumbs up": self.up,
+            "cited": self.cited,
+            "unknown": self.unknown,
+            "up": self.up,
         }
 
     def as_json(self) -> dict[str, Any]:
@@ -80,6 +80,12 @@ class Drift:
     tested_low: float
     tested_high: float
     verdict: Literal["drifted", "no drift seen", "too few"]
+
+    @staticmethod
+    def too_few(asked: int, tested: int) -> Drift:
+        """No verdict, for want of questions of a kind."""
+        nothing = (math.nan, -math.inf, math.inf)
+        return Drift(asked, tested, *nothing, *nothing, "too few")
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for ``json.dumps``; what is infinite, for want of questions, is null."""
@@ -109,10 +115,9 @@ def told_apart(uses: Sequence[Use]) -> list[str]:
         for name, old in before.rates.items():
             new = now.rates[name]
             if new.apart(old):
-                more = "more" if new.value > old.value else "fewer"
-                lines.append(
-                    f"{now.group} has {more} {name} than {before.group}: {shown(new)} and {shown(old)}"
-                )
+                more = "more often" if new.value > old.value else "less often"
+                told = f"{shown(new)}, and {shown(old)}"
+                lines.append(f"{now.group}: {name} {more} than {before.group}: {told}")
     return lines
 
 
@@ -120,11 +125,16 @@ def shown(of: Rate) -> str:
     """A rate as people read it, its interval in brackets.
 
     >>> shown(rate(3, 40))
-    '7.5 % [2.6, 19.9]'
+    '7.5 % [2.6, 20]'
     """
     if not of.of:
         return "-"
-    return f"{of.value * 100:.1f} % [{of.low * 100:.1f}, {of.high * 100:.1f}]"
+    value, low, high = (_percent(share) for share in (of.value, of.low, of.high))
+    return f"{value} % [{low}, {high}]"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.{1 if 0 < share < 0.0995 else 0}f}"
 
 
 def drift(asked: Vectors, tested: Vectors) -> Drift:
@@ -135,8 +145,7 @@ def drift(asked: Vectors, tested: Vectors) -> Drift:
     ('no drift seen', 'too few')
     """
     if min(len(asked), len(tested)) < FEWEST:
-        nothing = (math.nan, -math.inf, math.inf)
-        return Drift(len(asked), len(tested), *nothing, *nothing, "too few")
+        return Drift.too_few(len(asked), len(tested))
     near = (asked @ tested.T).max(axis=1)
     among = tested @ tested.T
     np.fill_diagonal(among, -1.0)
@@ -170,7 +179,7 @@ def _key(fact: Fact, by: By) -> tuple[Any, ...]:
 
 def _named(key: tuple[Any, ...], by: By) -> str:
     if by == "version":
-        return f"{key[0]}@{key[1]}" if key[1] else f"{key[0]} (file)"
+        return f"{key[0]}@{key[1]}" if key[1] else f"{key[0]} (no version)"
     if by == "label":
         return f"{key[0]}@{key[1]}" if key[1] else f"{key[0]} (no label)"
     return str(key[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from api.cli.prompts import exchange, labels, library, lint, review, show, similar, testing
+from api.cli.prompts import exchange, labels, library, lint, review, show, similar, stats, testing
 
 app = typer.Typer(
     no_args_is_help=True, help="The prompt library: write, version, review, test and share prompts."
@@ -34,3 +34,4 @@ app.command("pack")(exchange.pack)
 app.command("unpack")(exchange.unpack)
 app.command("search")(similar.search)
 app.command("clusters")(similar.clusters)
+app.command("stats")(stats.stats)

@@ -15,7 +15,7 @@ from rag.errors import InvalidTemplate
 from rag.prompts import PromptTemplate, load, names
 from rag.prompts.anatomy import instructions_of, messages
 from rag.prompts.lint import RULES, lint, refused, variants_of
-from rag.prompts.twins import SAME, Twins
+from rag.prompts.twins import SAME, SCANS, Twins
 from rag.shingles import Shingles
 
 FRONT = """---
@@ -268,6 +268,16 @@ def texts(count: int, *, seed: int, words: int = 300) -> dict[str, str]:
         else:
             made[f"p{number}"] = f"{shared} {' '.join(chance.choices(vocabulary, k=words - words // 5))}"
     return made
+
+
+def test_the_index_finds_what_comparing_with_every_text_finds():
+    made = texts(60, seed=9)
+    scanned, indexed = Twins(made), Twins(made)
+    for _ in range(SCANS):
+        indexed.of("one two three four five six seven eight")
+    assert [scanned.of(text) for text in list(made.values())[:SCANS]] == [
+        indexed.of(text) for text in list(made.values())[:SCANS]
+    ]
 
 
 def test_the_near_duplicates_found_are_those_that_comparing_each_with_each_finds():

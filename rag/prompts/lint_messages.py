@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from rag.prompts.anatomy import MessageParts
 from rag.prompts.looked import CONTEXT, Finding, Looked, finding
-from rag.words import fold, spans
+from rag.words import fold
 
 _IGNORE_CASE = re.IGNORECASE
 _DATA = re.compile(
@@ -116,7 +116,7 @@ def not_found(looked: Looked) -> Iterator[Finding]:
 
 
 def _plain(text: str) -> str:
-    return " ".join(fold(word) for _, _, word in spans(text))
+    return " ".join(re.findall(r"[^\W_]+", fold(text)))
 
 
 def roles(looked: Looked) -> Iterator[Finding]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from math import ceil
 
 from rag.words import fold
@@ -22,6 +24,8 @@ FEWEST = 5
 """Word triples of a text that is compared at all: two greetings are alike, and no duplicates."""
 ENOUGH = 10
 """Near-duplicates of one text, after which no more are looked for."""
+SCANS = 30
+"""Questions that are answered by comparing with every text; for more than these, an index pays."""
 
 _WORD = re.compile(r"[^\W_]+")
 
@@ -47,18 +51,12 @@ class Twins:
         self._names = tuple(texts)
         self._known = {text: _triples(text) for text in texts.values()}
         self._sets = [self._known[text] for text in texts.values()]
-        counts = Counter[int]()
-        for some in self._sets:
-            counts.update(some)
-        self._counts = counts
-        self._by_triple: dict[int, list[int]] = defaultdict(list)
-        for number, some in enumerate(self._sets):
-            for triple in self._rarest(some):
-                self._by_triple[triple].append(number)
+        self._questions = 0
 
     def of(self, text: str, *, but: str = "") -> tuple[Twin, ...]:
         """The near-duplicates of a text, the nearest first, at most :data:`ENOUGH`; ``but`` is not asked."""
         asked = self._known.get(text) or _triples(text)
+        self._questions += 1
         found: list[Twin] = []
         for number in self._met(asked):
             if self._names[number] == but:
@@ -73,22 +71,42 @@ class Twins:
         return tuple(sorted(found, key=lambda twin: (-twin.likeness, twin.name)))
 
     def _met(self, asked: frozenset[int]) -> Iterator[int]:
-        seen: set[int] = set()
+        """The texts that may be near-duplicates by their size; if the index is made, those that it meets."""
+        if len(asked) < FEWEST:
+            return
         fewest, most = self._at * len(asked), len(asked) / self._at
-        for triple in self._rarest(asked):
-            for number in self._by_triple.get(triple, ()):
-                if number not in seen:
-                    seen.add(number)
-                    if fewest <= len(self._sets[number]) <= most:
-                        yield number
+        met: Iterable[int] = range(len(self._sets))
+        if self._questions > SCANS:
+            counts, by_triple = self._index
+            found = (by_triple.get(triple, ()) for triple in _rarest(asked, counts, self._at))
+            met = _once(found)
+        yield from (number for number in met if fewest <= len(self._sets[number]) <= most)
 
-    def _rarest(self, some: frozenset[int]) -> list[int]:
-        """As many as every near-duplicate shares one of, in the one order for all sets."""
-        if len(some) < FEWEST:
-            return []
-        counts = self._counts
-        ordered = sorted(some, key=lambda triple: (counts.get(triple, 0), triple))
-        return ordered[: len(some) - ceil(self._at * len(some) - 1e-9) + 1]
+    @cached_property
+    def _index(self) -> tuple[Counter[int], dict[int, list[int]]]:
+        """How often each triple occurs, and the texts by their rarest ones."""
+        counts = Counter(chain.from_iterable(self._sets))
+        by_triple: dict[int, list[int]] = defaultdict(list)
+        for number, some in enumerate(self._sets):
+            if len(some) >= FEWEST:
+                for triple in _rarest(some, counts, self._at):
+                    by_triple[triple].append(number)
+        return counts, by_triple
+
+
+def _rarest(some: frozenset[int], counts: Mapping[int, int], at: float) -> list[int]:
+    """As many as every near-duplicate shares one of, in the one order for all sets."""
+    ordered = sorted(some, key=lambda triple: (counts.get(triple, 0), triple))
+    return ordered[: len(some) - ceil(at * len(some) - 1e-9) + 1]
+
+
+def _once(lists: Iterable[Iterable[int]]) -> Iterator[int]:
+    """Every number once, as they come: nobody may want the last."""
+    seen: set[int] = set()
+    for number in chain.from_iterable(lists):
+        if number not in seen:
+            seen.add(number)
+            yield number
 
 
 def _triples(text: str) -> frozenset[int]:

@@ -25,7 +25,10 @@ STEPS = (
     ("¿Y en español?", ["ask", "¿Cuánto cuesta dejar la bicicleta fuera de la zona de servicio?"]),
     (
         "What an LLM would get instead: the prompt, with the passages inside the token budget.",
-        ["ask", "How many requests per minute does the free plan allow?", "-k", "2", "--show-prompt"],
+        [
+            *("prompts", "render", "answer", "-k", "2"),
+            *("--var", "question=How many requests per minute does the free plan allow?"),
+        ],
     ),
     ("What is there now.", ["status"]),
 )

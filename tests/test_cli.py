@@ -374,7 +374,8 @@ def test_text_of_documents_never_drives_the_terminal(tmp_path: Path):
     runs = [
         rag("ingest", "r.jsonl"),
         *(rag("search", "warning", *more) for more in ((), ("--json",))),
-        *(rag("ask", "What is the warning?", *more) for more in ((), ("--json",), ("--show-prompt",))),
+        *(rag("ask", "What is the warning?", *more) for more in ((), ("--json",))),
+        rag("prompts", "render", "answer", "--var", "question=What is the warning?"),
         *(rag("documents", "list", *more) for more in ((), ("--json",))),
         *(rag("documents", "show", "r.jsonl#1", *more) for more in ((), ("--chunks",), ("--json",))),
         rag("search", f"warning {ESCAPE}", "-c", f"no{ESCAPE}", code=2),
@@ -716,16 +717,19 @@ user:
 
 
 @model
-def test_show_prompt_prints_the_messages_of_the_user_s_own_template_and_stops(read: Path, tmp_path: Path):
-    shipped = rag("ask", "¿Cuántos trayectos se hicieron en 2025?", "--show-prompt")
+def test_a_rendered_prompt_is_told_by_message_and_by_part_also_of_the_user_s_own(read: Path, tmp_path: Path):
+    shipped = rag("prompts", "render", "answer", "--var", "question=¿Cuántos trayectos se hicieron en 2025?")
     roles = re.findall(r"^--- (\w+) ---$", shipped.stdout, re.M)
     assert roles == ["system", "user"]
     assert "3.418.000 trayectos" in shipped.stdout
     assert "Sources:" not in shipped.stdout
-    assert re.fullmatch(r"--- about [\d,]+ tokens: .*context [\d,]+ ---\n", shipped.stderr)
+    assert re.match(
+        r"--- about [\d,]+ tokens: .*context [\d,]+ ---\nprompt: +answer, digest ", shipped.stderr
+    )
+    assert re.search(r"^context: +\d passages?, [\d,]+ of 2,000 tokens$", shipped.stderr, re.M)
     (tmp_path / "prompts/support").mkdir(parents=True)
     (tmp_path / "prompts/support/mine.prompty").write_text(MINE)
-    arguments = ("ask", "How many?", "--prompt", "support/mine", "--show-prompt")
+    arguments = ("prompts", "render", "support/mine", "--var", "question=How many?")
     assert "tone" in rag(*arguments, code=2).stderr
     rendered = rag(*arguments, "--var", "tone=dry=very {{question}}")
     assert "Answer in a dry=very {{question}} tone." in rendered.stdout, "a value is never template source"
@@ -798,14 +802,14 @@ def test_ask_with_a_model_prints_its_answer_its_sources_and_what_it_made_up(
     refused = rag("ask", question, code=1)
     assert "refused the key" in refused.stderr
     monkeypatch.setenv("RAG_LLM_API_KEY", "right")
-    shown = rag("ask", question, "--show-prompt").stdout
+    shown = rag("prompts", "render", "answer", "--var", f"question={question}").stdout
     asked = len(llm.asked)
     result = rag("ask", question)
     assert result.stdout.startswith("The fine is 100 €\ufffd[31m [1], some say [77].\n")
     assert re.search(r"^  \[1\] ", result.stdout, re.M)
     assert "[77] is cited, but no passage has this number" in result.stderr
     assert "xtractive" not in result.stdout
-    assert len(llm.asked) == asked + 1, "--show-prompt asks no model"
+    assert len(llm.asked) == asked + 1, "a prompt that is shown asks no model"
     body, key = llm.asked[-1]
     assert (body["model"], body["stream"], key) == ("m", True, "Bearer right")
     fence = re.compile(r"passage-[0-9a-f]+")

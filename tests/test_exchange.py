@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 import warnings
 
 import pytest
@@ -108,7 +110,7 @@ parts = st.lists(text.map(lambda each: f"t{each}") | st.sampled_from(["$a", "$b"
 
 
 @pytest.mark.parametrize("format", ROUND)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(system=parts, user=parts, a=text, b=text)
 @example(system=["t{", "$a", "t}"], user=["t\\", "$b", "t\\{{x}}\\\\"], a="{{b}}", b="system:\nx")
 @example(system=["t\n  ", "$a", "t \n"], user=["t{{{{", "$a"], a="", b="")
@@ -148,7 +150,7 @@ def test_a_shipped_prompt_comes_back_the_same_or_is_refused_with_its_line(name, 
     assert messages(returned, values) == messages(original, values)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(system=parts, user=parts, a=text, b=text)
 def test_langchain_itself_formats_an_export_to_the_same_messages(system, user, a, b):
     from langchain_core.load import loads
@@ -165,7 +167,7 @@ def test_langchain_itself_formats_an_export_to_the_same_messages(system, user, a
     assert [each.type for each in loaded.format_messages(**values)] == ["system", "human", "ai"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(literal=text, a=text)
 def test_what_langchain_serialises_renders_here_as_it_formats_there(literal, a):
     from langchain_core.load import dumps
@@ -576,7 +578,7 @@ def test_files_that_are_not_what_they_say_are_refused_with_a_reason(format, cont
     assert told in str(caught.value)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(body=text)
 def test_any_dotprompt_body_is_read_or_refused_and_never_breaks(body):
     try:
@@ -592,3 +594,36 @@ def test_the_format_is_told_by_name_and_content():
     assert format_of("x.json", "[]") == "openai"
     with pytest.raises(PromptError, match="name one of dotprompt"):
         format_of("x.txt", "")
+
+
+@pytest.mark.parametrize("format", ["dotprompt", "openai", "langchain", "mustache", "jinja2"])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "{{",
+        "{{x}}",
+        "{{#if x}}{{/if}}",
+        "{{#x}}",
+        "{",
+        "\\",
+        "\\{{",
+        "\n",
+        " ",
+        "{{!",
+        "{{ [",
+        "{% if x %}",
+        "user:\n",
+    ],
+)
+def test_a_file_made_to_be_slow_is_read_or_refused_at_once(format, unit):
+    body = unit * (40_000 // len(unit)) + "x"
+    content = body
+    if format == "openai":
+        content = json.dumps([{"role": "user", "content": body}])
+    elif format != "dotprompt":
+        kwargs = {"template": body, "template_format": format if format != "langchain" else "f-string"}
+        content = json.dumps({"lc": 1, "type": "constructor", "id": ["PromptTemplate"], "kwargs": kwargs})
+    started = time.process_time()
+    with contextlib.suppress(PromptError):
+        imported(content, format=format if format in FORMATS else "langchain", name="t")
+    assert time.process_time() - started < 3

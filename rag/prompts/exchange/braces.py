@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rag.prompts.exchange.draft import If, Names, Piece, Text, Value, merged, unsayable
+from rag.prompts.exchange.draft import MAX_TAGS, If, Names, Piece, Text, Value, merged, refused, unsayable
 from rag.prompts.exchange.jinja import plain
 
 _SLOT = re.compile(r"\{\{([A-Za-z_][\w.-]*)\}\}", re.ASCII)
@@ -20,7 +20,9 @@ def read(text: str, *, names: Names, lost: list[str]) -> tuple[Piece, ...]:
     """
     found: list[Piece] = []
     at = 0
-    for slot in _SLOT.finditer(text):
+    for number, slot in enumerate(_SLOT.finditer(text)):
+        if number == MAX_TAGS:
+            raise refused(0, f"a message has more than {MAX_TAGS:,} variables")
         found += [Text(text[at : slot.start()]), Value(names.of(slot[1]))]
         at = slot.end()
     found.append(Text(text[at:]))

@@ -23,14 +23,15 @@ from rag.prompts.values import Input
 
 SUFFIX = ".prompt"
 
-_FRONT = re.compile(r"\A(?:(?:#[^\n]*|[ \t]*)\n)*---[^\S\n]*\n(.*?)\n?---[^\S\n]*\n(.*)\Z", re.DOTALL)
+_FRONT = re.compile(r"\A(?:(?:#[^\n]*|[ \t]*)\n)*---[^\S\n]*\n(?:(.*?)\n)?---[^\S\n]*\n(.*)\Z", re.DOTALL)
 _KNOWN = frozenset(("name", "description", "model", "config", "input", "output", "metadata"))
 
 
 def read(text: str, *, name: str) -> tuple[Draft, list[str]]:
     """A ``.prompt`` file as a draft, and what it loses. Raises InvalidTemplate, with the line."""
     front = _FRONT.match(text)
-    header = yaml_of(front[1], first_line=1 + text.count("\n", 0, front.start(1))) if front else {}
+    header = yaml_of(front[1] or "", first_line=1 + text.count("\n", 0, front.start(1))) if front else {}
+    header = {} if header is None else header
     body = front[2] if front else text
     line = 1 + text.count("\n", 0, len(text) - len(body.lstrip()))
     if not isinstance(header, Mapping):

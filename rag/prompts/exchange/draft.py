@@ -11,6 +11,9 @@ from typing import Any, Literal, TypeAlias
 from rag.errors import InvalidTemplate, PromptError
 from rag.prompts.values import Input
 
+MAX_TAGS = 5_000
+"""Tags of one template: reading, writing and compiling them takes time in proportion, or more."""
+
 Role = Literal["system", "user", "assistant"]
 ROLES: Mapping[str, Role] = {
     "system": "system",

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeAlias
 
-from rag.prompts.exchange.draft import refused
+from rag.prompts.exchange.draft import MAX_TAGS, refused
 
 MAX_DEPTH = 50
 """Blocks within blocks."""
@@ -93,7 +94,9 @@ def parse(source: str, *, first_line: int = 1) -> list[Node]:
     >>> parse("Hi {{who}}")[1].words
     ['who']
     """
-    tags = list(_tags(source, first_line))
+    tags = list(islice(_tags(source, first_line), 2 * MAX_TAGS + 1))
+    if len(tags) > 2 * MAX_TAGS:  # a text stands between two tags
+        raise refused(first_line, f"the template has more than {MAX_TAGS:,} tags")
     nodes, rest = _program(tags, 0, None, 0)
     if rest < len(tags):
         raise refused(
@@ -290,8 +293,13 @@ def _blank_before(nodes: list[Node], at: int | None, root: bool) -> bool:
     if at < 1:
         return root
     before = nodes[at - 1]
-    pattern = r"\n\s*?\Z" if at > 1 or not root else r"(\A|\n)\s*?\Z"
-    return isinstance(before, Content) and re.search(pattern, before.original) is not None
+    return isinstance(before, Content) and ends_blank(before.original, whole=at == 1 and root)
+
+
+def ends_blank(text: str, *, whole: bool) -> bool:
+    """Whether the last line of a text is blank; ``whole``: it is the first line too, and may be all of it."""
+    words = text.rstrip()
+    return "\n" in text[len(words) :] or (whole and not words)
 
 
 def _blank_after(nodes: list[Node], at: int, root: bool) -> bool:

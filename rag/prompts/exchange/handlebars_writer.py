@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rag.prompts.exchange.draft import If, Piece, Text, Turn, Value, merged, unsayable
+from rag.prompts.exchange.handlebars import ends_blank
 from rag.prompts.exchange.jinja import Condition, Path, condition, filtered, plain
 
 FORMAT = "Handlebars"
@@ -192,7 +193,7 @@ def _joined(parts: Sequence[_Part]) -> str:
         if not part.tag:
             out.append(_escaped(part.text, last, following))
             continue
-        if part.alone and (last is None or (not last.tag and re.search(r"(\A|\n)\s*\Z", last.text))):
+        if part.alone and (last is None or (not last.tag and ends_blank(last.text, whole=True))):
             out.append("{{!}}")  # a comment beside it: not alone on its line, so the line stays
         gap = _gap(part, last)
         before = "~" if gap or (last and not last.tag and last.text.endswith("{")) else ""
@@ -212,11 +213,11 @@ def _gap(part: _Part, last: _Part | None) -> str:
 def _escaped(text: str, last: _Part | None, following: _Part | None) -> str:
     """A text between two tags: no brace of it opens or closes one, no backslash of it escapes one."""
     out, at = "", 0
-    for run in re.finditer(r"(\\*)(\{{2,})", text):
+    for run in re.finditer(r"\{{2,}", text):
         out += text[at : run.start()]
-        if run[1]:
-            out += f"{run[1]}\\{{{{!}}}}"  # the backslashes are text, and the tag is a comment
-        pairs, odd = divmod(len(run[2]), 2)
+        if out.endswith("\\"):
+            out += "\\{{!}}"  # the backslashes are text, and the tag is a comment
+        pairs, odd = divmod(len(run[0]), 2)
         out += "\\{{" * pairs + "{" * odd
         at = run.end()
     out += text[at:]

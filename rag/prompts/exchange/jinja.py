@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import TypeAlias
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from rag.errors import InvalidTemplate
-from rag.prompts.exchange.draft import Each, If, Piece, Text, Value, merged, refused
+from rag.prompts.exchange.draft import MAX_TAGS, Each, If, Piece, Text, Value, merged, refused
 from rag.prompts.parts import path_of
 
 MAX_DEPTH = 50
@@ -22,7 +23,7 @@ Path: TypeAlias = tuple[str | int, ...]
 
 _OPENERS = re.compile(r"\{\{+|\{(?=[%#])")
 _ROLE_LINE = re.compile(
-    r"[ \t]*#?[ \t]*(system|user|assistant|developer|function|tool)[ \t]*(\[.*\])?[ \t]*:[ \t]*",
+    r"[ \t]*(?:#[ \t]*)?(system|user|assistant|developer|function|tool)[ \t]*(\[.*\])?[ \t]*:[ \t]*",
     re.IGNORECASE,
 )
 """A line that Prompty would read as the start of a message."""
@@ -98,9 +99,12 @@ class _Reader:
         self._parts, self._trail = parts, trail
         self._shift = first_line - 1
         try:
-            tokens = list(Environment(keep_trailing_newline=True, autoescape=False).lex(source))  # noqa: S701
+            lexed = Environment(keep_trailing_newline=True, autoescape=False).lex(source)  # noqa: S701
+            tokens = list(islice(lexed, 20 * MAX_TAGS + 1))
         except TemplateSyntaxError as error:
             raise InvalidTemplate(f"line {error.lineno + self._shift}: {error.message}") from None
+        if len(tokens) > 20 * MAX_TAGS or sum(kind.endswith("_begin") for _, kind, _ in tokens) > MAX_TAGS:
+            raise refused(first_line, f"the template has more than {MAX_TAGS:,} tags")
         self._tokens = tokens
         self._at = 0
 
@@ -142,8 +146,12 @@ class _Reader:
         """What stands in a tag, spaces between its words made one; leaves the tag."""
         words: list[str] = []
         self._at += 1
-        while self._tokens[self._at][1] != end:
+        while True:
+            if self._at == len(self._tokens):
+                raise refused(self._line(), "a tag is never closed")
             _, kind, value = self._tokens[self._at]
+            if kind == end:
+                break
             words.append(" " if kind == "whitespace" else value)
             self._at += 1
         self._at += 1

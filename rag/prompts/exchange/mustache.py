@@ -4,14 +4,32 @@ from __future__ import annotations
 
 import re
 
-from rag.prompts.exchange.draft import Each, If, Names, Piece, Text, Value, merged, refused
+from rag.prompts.exchange.draft import MAX_TAGS, Each, If, Names, Piece, Text, Value, merged, refused
 from rag.prompts.exchange.jinja import Path, expression_of
 
 MAX_DEPTH = 50
 """Sections within sections."""
 
-_TAG = re.compile(r"\{\{(?:\{\s*([^{}]*?)\s*\}|([#^/>!&=]?)\s*(.*?)\s*)\}\}", re.DOTALL)
 _ALONE = re.compile(r"[ \t]*(?:\n|\Z)")
+
+
+def _next(text: str, at: int) -> tuple[int, int, str, str] | None:
+    """The tag that comes next: where it begins and ends, its sign, and what stands in it.
+
+    >>> _next("Hi {{# who }}", 0), _next("{{{who}}}", 0)
+    ((3, 13, '#', 'who'), (0, 9, '&', 'who'))
+    """
+    start = text.find("{{", at)
+    if start < 0:
+        return None
+    triple = text.startswith("{{{", start)
+    close = "}}}" if triple else "}}"
+    end = text.find(close, start)
+    if end < 0:
+        return None
+    inside = text[start + len(close) : end].strip()
+    sign = "&" if triple else inside[:1] if inside[:1] in tuple("#^/>!&=") else ""
+    return start, end + len(close), sign, inside if triple else inside.removeprefix(sign).strip()
 
 
 class Reading:
@@ -31,6 +49,8 @@ class Reading:
 
     def read(self, text: str) -> tuple[Piece, ...]:
         """A template as pieces. Raises InvalidTemplate, with the line."""
+        if text.count("{{") > MAX_TAGS:
+            raise refused(0, f"the template has more than {MAX_TAGS:,} tags")
         self._text, self._at = text, 0
         pieces, ended = self._until("", (), 0)
         if ended:
@@ -44,30 +64,28 @@ class Reading:
         if depth > MAX_DEPTH:
             raise refused(self._line(), f"sections stand in each other more than {MAX_DEPTH} deep")
         found: list[Piece] = []
-        while tag := _TAG.search(self._text, self._at):
-            before = self._text[self._at : tag.start()]
-            sign, key = ("&", tag[1]) if tag[1] is not None else (tag[2], tag[3])
-            line_start = self._text.rfind("\n", 0, tag.start()) + 1
-            after = _ALONE.match(self._text, tag.end())
+        while tag := _next(self._text, self._at):
+            start, end, sign, key = tag
+            shown = self._text[start:end]
+            before = self._text[self._at : start]
+            line_start = self._text.rfind("\n", 0, start) + 1
+            after = _ALONE.match(self._text, end)
             alone = (
-                sign not in ("", "&")
-                and after is not None
-                and not self._text[line_start : tag.start()].strip(" \t")
+                sign not in ("", "&") and after is not None and not self._text[line_start:start].strip(" \t")
             )
-            end = tag.end()
             if alone and after:
                 before = before.rstrip(" \t")
                 end = after.end()
             found.append(Text(before))
-            self._at = tag.start()
+            self._at = start
             line = self._line()
             self._at = end
             if sign in ("=", ">"):
-                raise refused(line, f"{tag[0]} is not taken over")
+                raise refused(line, f"{shown} is not taken over")
             if sign == "/":
                 if key != name:
                     raise refused(
-                        line, f"{tag[0]} closes {{{{#{name}}}}}" if name else f"{tag[0]} closes nothing"
+                        line, f"{shown} closes {{{{#{name}}}}}" if name else f"{shown} closes nothing"
                     )
                 return merged(found), key
             if sign == "#" or sign == "^":
@@ -108,9 +126,9 @@ class Reading:
     def _about_item(self, start: int, key: str) -> bool:
         """Whether the section prints its item: {{.}} or {{.name}}; a bare name in it may be the item's or
         the template's own, so that is refused where it is not a variable outside too."""
-        depth = 0
-        for tag in _TAG.finditer(self._text, start):
-            sign, inner = ("&", tag[1]) if tag[1] is not None else (tag[2], tag[3])
+        depth, at = 0, start
+        while tag := _next(self._text, at):
+            begin, at, sign, inner = tag
             if sign in ("#", "^"):
                 depth += 1
             elif sign == "/":
@@ -122,9 +140,9 @@ class Reading:
                     return True
                 if inner != key:
                     raise refused(
-                        1 + self._text.count("\n", 0, tag.start()),
-                        f"{tag[0]} within {{{{#{key}}}}} may be the item's or the prompt's own, which is "
-                        "known only when it is filled in; write it as Jinja",
+                        1 + self._text.count("\n", 0, begin),
+                        f"{self._text[begin:at]} within {{{{#{key}}}}} may be the item's or the prompt's, "
+                        "which is known only when it is filled in; write it as Jinja",
                     )
         return False
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rag.errors import InvalidTemplate
-from rag.prompts.exchange.draft import Draft, Role, Turn, merged
+from rag.prompts.exchange.draft import MAX_TAGS, Draft, Role, Turn, merged
 from rag.prompts.exchange.jinja import read, written
 from rag.prompts.front import Front
 from rag.prompts.parts import ROLE
@@ -29,6 +29,8 @@ def files(draft: Draft) -> dict[str, str]:
     <BLANKLINE>
     """
     text = _text(draft)
+    if (tags := text.count("{{") + text.count("{%")) > MAX_TAGS:  # escaped texts are tags too
+        raise InvalidTemplate(f"{draft.name} would have {tags:,} tags; the limit is {MAX_TAGS:,}")
     made = PromptTemplate.parse(text, name=draft.name)
     roles = [section.role for section in made._sections]
     if roles != [turn.role for turn in draft.turns]:

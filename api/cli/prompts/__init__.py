@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from api.cli.prompts import exchange, labels, library, lint, review, show, similar, stats, testing
+from api.cli.prompts import exchange, labels, library, lint, render, review, show, similar, stats, testing
 
 app = typer.Typer(
     no_args_is_help=True, help="The prompt library: write, version, review, test and share prompts."
@@ -13,6 +13,7 @@ app.command("push")(library.push)
 app.command("pull")(library.pull)
 app.command("list")(library.list_prompts)
 app.command("show")(show.show)
+app.command("render")(render.render)
 app.command("diff")(library.diff)
 app.command("log")(library.log)
 app.command("remove")(library.remove)

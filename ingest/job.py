@@ -30,6 +30,7 @@ from ingest.decide import (
     move,
     needs_move,
 )
+from rag.errors import StorageError
 from rag.protocols import Change, Embedder, Ledger, PutChunks, PutDocument, Space, Writer
 from rag.types import Chunk, Vectors, text_hash
 
@@ -102,15 +103,17 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class IngestReport:
     """What an ingest did. ``characters_per_second`` is what it measured of the embedder on this machine;
-    None where it embedded too little to tell."""
+    None where it embedded too little to tell. ``unindexed`` says why no index could be built of what it
+    stored, which is found all the same, more slowly; "" where nothing stood in the way."""
 
     counts: Counts
     seconds: float
     characters_per_second: float | None
+    unindexed: str = ""
 
     @property
     def ok(self) -> bool:
-        return not self.counts.failures
+        return not self.counts.failures and not self.unindexed
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +206,12 @@ def run(
         if isinstance(step, ITEM_DONE):
             pool.item_done(step)
     pool.flush()
-    writer.publish()
-    return IngestReport(pool.counts, time.monotonic() - started, pool.rate)
+    unindexed = ""
+    try:
+        writer.publish()
+    except StorageError as error:  # all of it is stored: an index that cannot be built loses none of it
+        unindexed = str(error)
+    return IngestReport(pool.counts, time.monotonic() - started, pool.rate, unindexed)
 
 
 def _steps(sources: Sequence[Source], ledger: Ledger, space: Space, chunker: Chunker) -> Iterator[Step]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from indexes.catalogue import Catalogue
+from indexes.settings import ChromaSettings, IndexSettings
 from ingest import job
 from ingest.decide import Entry, Failure, Source, texts_source
 from rag.errors import EmbedderMismatch, SourceError
@@ -348,3 +349,19 @@ def test_plan_promises_what_the_ingest_does_over_random_edits(desk: Desk):
 
 def counts_that_a_plan_knows(counts: job.Counts) -> tuple[object, ...]:
     return tuple(getattr(counts, name) for name in job.Counts.__dataclass_fields__)
+
+
+def test_index_that_cannot_be_built_is_told_and_all_of_it_is_stored_and_found(tmp_path):
+    down = IndexSettings(kind="chroma-server", chroma=ChromaSettings(url="http://127.0.0.1:9", timeout_s=0.5))
+    folder = Folder({"tea": "boil the water", "train": "leaves at noon"})
+    with Catalogue.open(tmp_path / "data", create=True, index=down) as catalogue:
+        report = Desk(catalogue).ingest(folder)
+        assert report.counts.documents_added == 2
+        assert "127.0.0.1:9" in report.unindexed
+        assert not report.ok
+        (hit,) = catalogue.collection("kb").matching("noon", k=3, where={})
+        assert hit.chunk.text == "leaves at noon"
+    with Catalogue.open(tmp_path / "data", create=True) as catalogue:
+        again = Desk(catalogue).ingest(folder)
+        assert (again.counts.documents_unchanged, again.unindexed, again.ok) == (2, "", True)
+        assert catalogue.collections()[0].generation.count == 2

@@ -39,7 +39,8 @@ def ingest(
     """Bring a collection in step with folders, files and URLs.
 
     A folder is a source: its files are added, updated, left alone or removed to match. Exit 0 when
-    all is well, 1 when some could not be taken in (each is named with its reason), 2 for a usage error.
+    all is well, 1 when some could not be taken in (each is named with its reason) or not be indexed, 2 for a
+    usage error.
     """
     from api.cli.common import services
     from api.cli.progress import shown
@@ -53,6 +54,14 @@ def ingest(
     else:
         typer.echo(summary(report))
         print_failures(report.counts.failures)
+    if report.unindexed:
+        typer.echo(
+            one_line(
+                f"Stored, and not in the index yet: {report.unindexed} Until `rag index build` or another "
+                "ingest can build it, searches look at every chunk that is newer."
+            ),
+            err=True,
+        )
     if not report.ok:
         raise typer.Exit(1)
 

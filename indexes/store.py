@@ -66,6 +66,7 @@ class Store:
         self.on_point = on_point
         self._lock = folder / database.lock
         self._migrations = database.migrations
+        self._mend = database.mend
         self._idle: deque[sqlite3.Connection] = deque()
         self._closed = False
         self._counting = threading.Lock()
@@ -87,7 +88,7 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A read-only connection, inside one read transaction: everything read is of one moment."""
-        with translated(self.database):
+        with translated(self.database, self._mend):
             try:
                 db = self._idle.pop()
             except IndexError:
@@ -111,7 +112,7 @@ class Store:
         What was committed is moved from the WAL to the file, as far as no reader needs it where it is,
         before the lock is let go.
         """
-        with writer_lock(self._lock, wait=wait), translated(self.database):
+        with writer_lock(self._lock, wait=wait), translated(self.database, self._mend):
             db = self._connect(read_only=False)
             try:
                 migrate(db, self._migrations)
@@ -177,8 +178,8 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def translated(database: Path) -> Iterator[None]:
-    """SQLite's errors as ours."""
+def translated(database: Path, mend: str) -> Iterator[None]:
+    """SQLite's errors as ours; ``mend`` makes such a database anew."""
     try:
         yield
     except (sqlite3.ProgrammingError, sqlite3.NotSupportedError):
@@ -187,6 +188,5 @@ def translated(database: Path) -> Iterator[None]:
         raise StorageError(f"{database}: {error}") from error
     except sqlite3.DatabaseError as error:
         raise CatalogueDamaged(
-            f"{database} is damaged ({error}): restore it from a copy, "
-            "or move it away and run `rag ingest` on the sources again"
+            f"{database} is damaged ({error}): restore it from a copy, or move it away and {mend}"
         ) from error

@@ -474,7 +474,7 @@ class Services:
         """Check every invariant of the data folder; with ``repair``, rebuild what can be rebuilt."""
         from indexes import doctor
 
-        catalogue = self.catalogue()
+        catalogue = self.catalogue(create=self.has_library)
         return doctor.repair(catalogue) if repair else doctor.check(catalogue)
 
     def restore(

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,14 +30,13 @@ from ingest.decide import Source, texts_source
 from ingest.parse.worker import ParserProcess
 from ingest.read import ParsedSource, UploadedFiles
 from ingest.sources import open_source
-from rag import prompts
 from rag.answer import Event, Pipeline, Rendered
 from rag.embed import SentenceTransformerEmbedder
 from rag.errors import InvalidSetting
 from rag.filters import EVERYTHING, Where
 from rag.protocols import ChatModel, Item, Space
 from rag.retrieve import Mode, Retriever, Trail
-from rag.retrieve.rewrite import Rewriter
+from rag.retrieve.rewrite import Rewriter, Way
 from rag.trace import Feedback, WayIn
 from rag.types import Chunk, Document, Hit
 
@@ -324,12 +323,18 @@ class Services:
         prompt: str | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> Iterator[Event]:
-        """Retrieved context, pieces of the answer, then the whole Answer; a trace of it is kept."""
+        """Retrieved context, pieces of the answer, then the whole Answer; a trace of it is kept.
+
+        Where the call names no collection, the prompt's own are searched, else that of the settings.
+        """
         name = prompt or self.settings.prompts.default
 
         def events() -> Generator[Event]:
-            found, pipeline = self._answering(collection)
-            yield from pipeline.stream(found, question, prompt=name, k=k, where=where, variables=variables)
+            template = self._asked(name)
+            found, pipeline = self._answering(collection, template, chat=self.chat)
+            yield from pipeline.stream(
+                found, question, prompt=template, k=k, where=where, variables=variables
+            )
 
         if not self.settings.traces.enabled:
             yield from events()
@@ -355,10 +360,14 @@ class Services:
         prompt: str | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> Rendered:
-        """Exactly what the model would get."""
-        found, pipeline = self._answering(collection)
-        name = prompt or self.settings.prompts.default
-        return pipeline.render(found, question, prompt=name, k=k, where=where, variables=variables)
+        """Exactly what the model would get. No model is made, so that none need be reached."""
+        template = self._asked(prompt or self.settings.prompts.default)
+        found, pipeline = self._answering(collection, template, chat=None)
+        return pipeline.render(found, question, prompt=template, k=k, where=where, variables=variables)
+
+    def _asked(self, prompt: str) -> PromptTemplate:
+        """The prompt of a question, in its variant for the model that the settings name."""
+        return self.prompt(prompt).for_model(self.settings.llm.model)
 
     def answering_embedder(self, name: str | None = None) -> SentenceTransformerEmbedder:
         """The embedder whose vectors a collection holds (None: that in use). Raises UnknownCollection."""
@@ -370,9 +379,15 @@ class Services:
         return tuple(dict.fromkeys(collection or ())) or (self.settings.collection,)
 
     def _searching(
-        self, collection: Collections, *, mode: str | None = None, reranker: str | None = None
+        self,
+        collection: Collections,
+        *,
+        mode: str | None = None,
+        reranker: str | None = None,
+        wanted: Mapping[str, Any] | None = None,
     ) -> tuple[SqliteCollection, Retriever]:
-        settings = self.settings.retrieval.retrieval_settings()
+        """``wanted`` are the fields of the retrieval's settings that a prompt sets."""
+        settings = replace(self.settings.retrieval.retrieval_settings(), **(wanted or {}))
         if mode is not None:
             settings = replace(settings, mode=cast("Mode", mode))
         if reranker is not None:
@@ -384,26 +399,32 @@ class Services:
         retriever = Retriever(
             embedder,
             settings=settings,
-            rewriter=self._rewriter(settings.mode),
+            rewriter=self._rewriter(settings.rewrite, settings.mode),
             reranker=reader,
             rerank_weight=weight,
         )
         return catalogue.collection(*names, embedder=embedder.info), retriever
 
-    def _rewriter(self, mode: Mode) -> Rewriter | None:
-        way = self.settings.retrieval.rewrite
+    def _rewriter(self, way: str, mode: Mode) -> Rewriter | None:
         if way == "none" or (way, mode) == ("hyde", "lexical"):  # a passage is not searched by its words
             return None
-        chat = cast("ChatModel", self.chat)
-        return Rewriter(chat, way=way, prompts=partial(prompts.load, folder=self.settings.prompts.dir))
+        if self.chat is None:
+            raise InvalidSetting(
+                f'the prompt asks for rewrite = "{way}", which needs a language model: name one in [llm] '
+                "model or RAG_LLM"
+            )
+        return Rewriter(self.chat, way=cast("Way", way), prompts=self.prompt)
 
-    def _answering(self, collection: Collections) -> tuple[SqliteCollection, Pipeline]:
-        found, retriever = self._searching(collection)
+    def _answering(
+        self, collection: Collections, template: PromptTemplate, *, chat: ChatModel | None
+    ) -> tuple[SqliteCollection, Pipeline]:
+        collection = collection or template.collections
+        found, retriever = self._searching(collection, wanted=template.retrieval)
         pipeline = Pipeline(
             retriever,
-            chat=self.chat,
+            chat=chat,
             embedder=self._embedders.answering(self.catalogue(), self._names(collection)),
-            prompts=partial(prompts.load, folder=self.settings.prompts.dir),
+            prompts=self.prompt,
             budget=self.settings.context.max_tokens,
             read=self._read,
             calibration=lambda asked: calibration_of(self.catalogue(), *asked.generations),

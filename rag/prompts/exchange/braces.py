@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from rag.prompts.exchange.draft import MAX_TAGS, If, Names, Piece, Text, Value, merged, refused, unsayable
-from rag.prompts.exchange.jinja import plain
+from rag.prompts.exchange.expressions import plain
 
 _SLOT = re.compile(r"\{\{([A-Za-z_][\w.-]*)\}\}", re.ASCII)
 _SPACED = re.compile(r"\{\{\s+([A-Za-z_][\w.-]*)\s*\}\}|\{\{([A-Za-z_][\w.-]*)\s+\}\}", re.ASCII)

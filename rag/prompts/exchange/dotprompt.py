@@ -13,9 +13,9 @@ from typing import Any
 
 from rag.errors import InvalidTemplate
 from rag.prompts.exchange.draft import Draft, Names, Text, Value, refused, unsayable, walk
+from rag.prompts.exchange.expressions import plain
 from rag.prompts.exchange.handlebars_pieces import Reading
 from rag.prompts.exchange.handlebars_writer import Writing
-from rag.prompts.exchange.jinja import plain
 from rag.prompts.exchange.picoschema import inputs, picoschema
 from rag.prompts.exchange.prompty import yaml_text
 from rag.prompts.exchange.source import mapping, yaml_of

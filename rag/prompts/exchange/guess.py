@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rag.prompts.exchange.draft import Each, If, Piece, Turn, Value
-from rag.prompts.exchange.jinja import condition, filtered, joined, variables
+from rag.prompts.exchange.expressions import condition, filtered, joined
+from rag.prompts.exchange.jinja import variables
 from rag.prompts.values import Input
 
 

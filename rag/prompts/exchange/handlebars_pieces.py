@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rag.prompts.exchange.draft import ROLES, Each, If, Names, Piece, Role, Text, Turn, Value, merged, refused
+from rag.prompts.exchange.expressions import Path, expression_of, quoted
 from rag.prompts.exchange.handlebars import Block, Comment, Content, Mustache, Node, parse
-from rag.prompts.exchange.jinja import Path, expression_of, quoted
 
 _LITERALS: Mapping[str, str] = {"true": "true", "false": "false", "null": "none", "undefined": "none"}
 _SEGMENT = re.compile(r"\[([^\]]*)\]|([^./\[\]]+)")

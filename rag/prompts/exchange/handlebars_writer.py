@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rag.prompts.exchange.draft import If, Piece, Text, Turn, Value, merged, unsayable
+from rag.prompts.exchange.expressions import Condition, Path, condition, filtered, plain
 from rag.prompts.exchange.handlebars import ends_blank
-from rag.prompts.exchange.jinja import Condition, Path, condition, filtered, plain
 
 FORMAT = "Handlebars"
 _HELPERS = frozenset(

@@ -12,7 +12,7 @@ from string import Formatter
 from typing import Any
 
 from rag.errors import InvalidTemplate
-from rag.prompts.exchange import guess, jinja, mustache
+from rag.prompts.exchange import expressions, guess, jinja, mustache
 from rag.prompts.exchange.draft import (
     ROLES,
     Draft,
@@ -183,7 +183,7 @@ def write(draft: Draft) -> tuple[dict[str, str], list[str]]:
     lost = [line for line in lost if not line.startswith("the default of ")]
     simple = all(
         isinstance(piece, Text)
-        or (isinstance(piece, Value) and len(jinja.plain(piece.expression) or ()) == 1)
+        or (isinstance(piece, Value) and len(expressions.plain(piece.expression) or ()) == 1)
         for turn in draft.turns
         for piece in turn.pieces
     )

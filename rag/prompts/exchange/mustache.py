@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from rag.prompts.exchange.draft import MAX_TAGS, Each, If, Names, Piece, Text, Value, merged, refused
-from rag.prompts.exchange.jinja import Path, expression_of
+from rag.prompts.exchange.expressions import Path, expression_of
 
 MAX_DEPTH = 50
 """Sections within sections."""

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import nodes
 
 from rag.errors import InvalidTemplate, PromptError
-from rag.prompts.exchange import guess, jinja
+from rag.prompts.exchange import expressions, guess, jinja
 from rag.prompts.exchange.draft import ROLES, Draft, Each, If, ReadFile, Turn, Value, unsayable, walk
 from rag.prompts.exchange.openai import OPTIONS, losses, text_of
 from rag.prompts.exchange.prompty import yaml_text
@@ -209,23 +209,23 @@ def write(draft: Draft) -> tuple[dict[str, str], list[str]]:
 def _check(piece: object, kinds: Mapping[str, str], lost: list[str]) -> None:
     """Refuse the filters that Nunjucks lacks; tell where it prints a value another way."""
     if isinstance(piece, Value):
-        path = jinja.plain(piece.expression)
+        path = expressions.plain(piece.expression)
         kind = kinds.get(str(path[0]), "") if path and len(path) == 1 else ""
         if kind in ("boolean", "array", "object"):
             lost.append(f"`{piece.expression}` is printed as JavaScript prints a value of kind {kind}")
-        expressions = [re.sub(r"\| tojson\Z", "", piece.expression).strip()]
-        if expressions[0] != piece.expression:
+        written = [re.sub(r"\| tojson\Z", "", piece.expression).strip()]
+        if written[0] != piece.expression:
             lost.append(f"`{piece.expression}` is `dump` there, which writes fewer spaces")
     elif isinstance(piece, If):
-        expressions = [test for test, _ in piece.branches]
+        written = [test for test, _ in piece.branches]
     elif isinstance(piece, Each):
-        expressions = [piece.items]
-        if jinja.parsed(piece.items) is None:
+        written = [piece.items]
+        if expressions.parsed(piece.items) is None:
             raise unsayable(_FORMAT, piece.line, f"the loop `for {piece.item} in {piece.items}`")
     else:
         return
-    for expression in expressions:
-        node = jinja.parsed(expression)
+    for expression in written:
+        node = expressions.parsed(expression)
         whole = nodes.Output([node]) if isinstance(node, nodes.Expr) else nodes.Output([])
         for each in whole.find_all(nodes.Filter):
             if each.name not in _FILTERS:

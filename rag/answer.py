@@ -12,7 +12,7 @@ from rag.citations import Citation, read_citations
 from rag.confidence import Calibration, Confidence
 from rag.context import Between, Context, fit
 from rag.errors import OverBudget
-from rag.extract import NOT_FOUND, NOTICE, extract
+from rag.extract import NOTICE, extract, nothing_found
 from rag.filters import EVERYTHING, Where, as_json, of
 from rag.prompts import PromptTemplate, RenderedPrompt, load
 from rag.protocols import ChatModel, Collection, Embedder
@@ -211,7 +211,8 @@ class Pipeline:
         if asks_passages and (refused or not context.passages):
             # Nothing to answer from: no model is asked to make something up.
             nothing = _Finding((), (), found=False)
-            return _Draft(iter([NOT_FOUND[language]]), context, receipt, lambda _: nothing, confidence=sure)
+            said = nothing_found(receipt.question, rendered.template.not_found)
+            return _Draft(iter([said]), context, receipt, lambda _: nothing, confidence=sure)
         if self._chat is not None:
             messages, template = rendered.prompt.messages, rendered.template
             model = replace(receipt, model=self._chat.name, parameters=_parameters(self._chat))

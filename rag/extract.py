@@ -17,6 +17,7 @@ NOT_FOUND: Mapping[Language, str] = {
     "en": "I could not find this in the knowledge base.",
     "es": "No lo he encontrado en la base de conocimiento.",
 }
+"""What is said where a prompt has no sentence of its own for it."""
 NOTICE: Mapping[Language, str] = {
     "en": "Extractive answer: sentences quoted from the passages; no language model was used.",
     "es": "Respuesta extractiva: frases citadas de los pasajes; no se ha usado ningún modelo de lenguaje.",
@@ -33,6 +34,20 @@ ENOUGH_LIFT = 0.35
 
 
 _RULE = re.compile(r"\s*\n\s*\|[ :|-]*-[ :|-]*(?:\n|\Z)")  # the line under the first row of a Markdown table
+
+
+def nothing_found(question: str, sentences: Sequence[str] = ()) -> str:
+    """What to say where nothing answers: of a prompt's own sentences the one in the question's language, else
+    the first, which may be JSON; without any, ours.
+
+    >>> nothing_found("¿Dónde está?", ["I do not know that.", "No lo sé."])
+    'No lo sé.'
+    >>> nothing_found("Where is it?", ['{"found": false}']), nothing_found("HTTP 404")
+    ('{"found": false}', 'I could not find this in the knowledge base.')
+    """
+    language = language_of(question) or "en"
+    own = (each for each in sentences if language_of(each) == language)
+    return next(own, sentences[0] if sentences else NOT_FOUND[language])
 
 
 @dataclass(frozen=True, slots=True)

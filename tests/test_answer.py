@@ -119,6 +119,22 @@ def test_nothing_retrieved_is_not_found_and_no_model_is_asked(shelf):
     assert answer.notice == ""
 
 
+@pytest.mark.parametrize(
+    ("prompt", "question", "said"),
+    [
+        ("extraction", "xylophone", '{"found": false, "records": []}'),
+        ("support-reply", "xylophone", "I do not have this information, so I am passing your question on"),
+        ("support-reply", "¿Xilófono?", "No dispongo de esa información"),
+    ],
+)
+def test_nothing_retrieved_is_said_as_the_prompt_says_it(shelf, prompt, question, said):
+    answer = pipeline(shelf).ask(
+        shelf, question, prompt=prompt, variables={"fields": {"a": "b"}} if prompt == "extraction" else None
+    )
+    assert answer.text.startswith(said)
+    assert answer.found is False
+
+
 def test_quotations_are_spans_of_their_document():
     context = context_of(TEA, TRAIN)
     for quotation in extract("¿agua té tazas train noon?", context, most=6).quotations:

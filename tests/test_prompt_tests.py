@@ -261,7 +261,7 @@ def test_no_passages_ask_no_model():
     )
     chat = Chat()
     (result,) = run(chat)
-    assert (result.status, result.answer) == ("passed", "I could not find this in the knowledge base.")
+    assert (result.status, result.answer) == ("passed", "I have nothing on that.")
     assert chat.asked == []
 
 

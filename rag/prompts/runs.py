@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from rag.citations import read_citations
 from rag.context import Context, fit
 from rag.errors import PromptError, RagError
-from rag.extract import NOT_FOUND, extract
+from rag.extract import NOT_FOUND, extract, nothing_found
 from rag.prompts.checks import Outcome, Subject, Tools, combined, evaluate
 from rag.prompts.recorded import NotRecorded
 from rag.prompts.suite import Case, Given, Suite
@@ -20,7 +20,7 @@ from rag.prompts.template import PromptTemplate
 from rag.protocols import ChatModel
 from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import Chunk, Hit
-from rag.words import fold, language_of, spans
+from rag.words import fold, spans
 
 RunStatus: TypeAlias = Literal["passed", "failed", "unevaluated", "error"]
 
@@ -195,7 +195,7 @@ def reply_from(
     if not answer:
         return reply
     if context is not None and not context.passages:
-        return replace(reply, text=NOT_FOUND[language_of(question) or "en"], model=EXTRACTIVE)
+        return replace(reply, text=nothing_found(question, template.not_found), model=EXTRACTIVE)
     if chat is not None:
         try:
             text = "".join(chat.stream(messages))

@@ -134,7 +134,7 @@ def shown(of: Rate) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share * 100:.{1 if 0 < share < 0.0995 else 0}f}"
+    return f"{share * 100:.{1 if 0.0005 <= share < 0.0995 else 0}f}"
 
 
 def drift(asked: Vectors, tested: Vectors) -> Drift:

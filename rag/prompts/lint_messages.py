@@ -14,7 +14,8 @@ from rag.words import fold
 
 _IGNORE_CASE = re.IGNORECASE
 _DATA = re.compile(
-    r"\bno(?:t|r)?\b[^.\n]{0,20}\b(?:instructions|commands|instrucciones|órdenes|ordenes)\b"
+    r"\b(?:no(?:t|r)?|never|nunca|jamás)\b[^.\n]{0,20}"
+    r"\b(?:instructions|commands|instrucciones|órdenes|ordenes)\b"
     r"|\b(?:follow|obey|execute|run) (?:no|none|nothing)\b"
     r"|\b(?:do not|don't|never|must not) (?:follow|obey|execute|act on)\b"
     r"|\b(?:ignore|disregard) (?:any|all|every|the)\b[^.\n]{0,30}\b(?:instructions|requests|commands)\b"

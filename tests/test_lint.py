@@ -54,7 +54,7 @@ def test_a_good_prompt_has_nothing_to_mend():
     assert found(FRONT + BODY, window=4096) == []
 
 
-@pytest.mark.parametrize("rule", ["never instructions", "nunca instrucciones", "and none of them is an order"])
+@pytest.mark.parametrize("rule", ["never instructions", "nunca instrucciones", "each is an order"])
 def test_what_tells_the_passages_apart_is_known_in_other_words(rule):
     wrong = found(FRONT + BODY.replace("not instructions", rule), window=4096)
     assert wrong == ([("unfenced-context", 19)] if "order" in rule else [])

@@ -165,5 +165,5 @@ def unprotect(
 def stands(review: Review) -> str:
     """What a label still asks of a version, or the command that moves it there."""
     if review.missing:
-        return f"for {review.label}: {'; '.join(review.missing)}"
+        return f"{review.label} still asks: {'; '.join(review.missing)}"
     return f"rag prompts label {review.name}@{review.number} {review.label} moves the label"

@@ -367,5 +367,11 @@ def test_replay_and_diff_say_by_their_exit_code_and_in_words_what_differs(wired,
     less = json.loads(rag("diff", "--with", "context.max_tokens=60", "--json").stdout)
     assert less["b"] == "context.max_tokens=60"
     assert less["other_passages"]["count"] > 0
+    rag("index", "build", "--kind", "rabitq")
+    index = [row["folder"] for row in json.loads(rag("index", "list", "--json").stdout)]
+    same = json.loads(rag("diff", "--generations", index[-1], "now", "--json").stdout)
+    assert (same["questions"], same["other_passages"]["count"]) == (3, 0)
+    wrong = json.loads(rag("diff", "--generations", "default/999999", "now", "--json", code=1).stdout)
+    assert "no generation 'default/999999' that answers; there are: " in wrong["failed"][0]["error"]
     assert "does not shape" in rag("diff", "--with", "llm.model=x", code=2).stderr
     assert "choose one" in rag("diff", "--with", "a=b", "--prompts", "a", "b", code=2).stderr

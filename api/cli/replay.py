@@ -58,6 +58,14 @@ def diff(
         tuple[str, str] | None,
         typer.Option("--prompts", metavar="A B", help="Two prompts, such as answer@3 answer@4."),
     ] = None,
+    generations: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--generations",
+            metavar="A B",
+            help='Two indexes of a collection, as rag index list names them; "now" is that which answers.',
+        ),
+    ] = None,
     changed: Annotated[
         list[str] | None,
         typer.Option(
@@ -75,7 +83,8 @@ def diff(
     """Tell which logged questions would get other passages, or another prompt.
 
     With --prompts: by one prompt and by another. With --with: by the settings in force and by changed ones.
-    With neither: when they were asked, and now. No model is asked. Exit 0, whatever differs.
+    With --generations: by one index and by another, over the documents of now. With none of them: when they
+    were asked, and now. No model is asked. Exit 0, whatever differs; 1 where no question could be asked.
     """
     from api.cli.common import services
     from api.cli.progress import counted
@@ -84,34 +93,43 @@ def diff(
     from indexes.traces import TraceStore
     from rag.errors import InvalidQuery
 
-    if prompts and changed:
-        raise InvalidQuery("choose one of --prompts and --with: of two changes at a time neither is told")
+    if sum(map(bool, (prompts, generations, changed))) > 1:
+        raise InvalidQuery(
+            "choose one of --prompts, --generations and --with: of two changes neither is told"
+        )
     overrides = _settings(changed)
     wired = services(data)
     with TraceStore.open(wired.settings.data) as store:
         found = store.find(wanted(prompt=prompt, since=since))
     asked = questions(found, most=sample)
-    other: Services | None = None
+    opened: list[Services] = [wired]
     sides: tuple[Side, Side]
     if prompts:
         names = prompts
         sides = asking(wired, prompt=prompts[0]), asking(wired, prompt=prompts[1])
     elif changed:
         names = ("as set", ", ".join(changed))
-        other = connect(services(data, overrides=overrides).settings)
-        sides = asking(wired), asking(other)
+        opened.append(connect(services(data, overrides=overrides).settings))
+        sides = asking(wired), asking(opened[-1])
+    elif generations:
+        from api.prompts.generations import with_generation
+
+        names = generations
+        opened += [with_generation(wired.settings, name) for name in generations]
+        sides = asking(opened[1]), asking(opened[2])
     else:
         names = ("then", "now")
         sides = logged, asking(wired)
     tell = counted(quiet=as_json)
     outcome = compare(asked, *sides, names=names, on_question=lambda done, total: tell("asked", done, total))
-    wired.close()
-    if other is not None:
-        other.close()
+    for each in opened:
+        each.close()
     if as_json:
         print_json(outcome.as_json())
     else:
         _print_compared(outcome, len(found))
+    if outcome.failed and not outcome.pairs:
+        raise typer.Exit(1)
 
 
 def _settings(pairs: list[str] | None) -> dict[str, Any]:
@@ -159,14 +177,23 @@ def _print_replay(done: Replay) -> None:
 
 
 def _print_compared(outcome: Compared, logged: int) -> None:
-    from api.prompts.stats import shown
-
     a, b = outcome.names
     count = len(outcome.pairs)
     if not count and not outcome.failed:
         typer.echo("No logged question to compare with." if not logged else "Their questions were not kept.")
         return
     typer.echo(one_line(f"{number(count, 'question')} of {number(logged, 'trace')}: {a} against {b}"))
+    if count:
+        _print_changes(outcome)
+    for trace, error in outcome.failed[:3]:
+        typer.echo(one_line(f"{trace} could not be asked: {error}"), err=True)
+    if len(outcome.failed) > 3:
+        typer.echo(f"and {len(outcome.failed) - 3} more could not", err=True)
+
+
+def _print_changes(outcome: Compared) -> None:
+    from api.prompts.stats import shown
+
     passages = outcome.passages
     typer.echo(f"  other passages  {passages.count:,}  {shown(passages)}")
     if outcome.messages.of:
@@ -182,7 +209,3 @@ def _print_compared(outcome: Compared, logged: int) -> None:
                 typer.echo(f"        {sign} {one_line(short(place))}")
             if len(places) > 3:
                 typer.echo(f"        {sign} and {len(places) - 3} more")
-    for trace, error in outcome.failed[:3]:
-        typer.echo(one_line(f"{trace} could not be asked: {error}"), err=True)
-    if len(outcome.failed) > 3:
-        typer.echo(f"and {len(outcome.failed) - 3} more could not", err=True)

@@ -142,7 +142,8 @@ def prompt_of(services: Services, trace: Trace) -> tuple[str, list[str]]:
         return f"{trace.prompt}@{trace.version}", []
     notes: list[str] = []
     try:
-        if services.prompt(trace.reference).digest == trace.digest:
+        now = services.prompt(trace.reference)
+        if trace.digest in (now.digest, now.for_model(trace.model).digest):
             return trace.reference, []
         notes.append(f"the prompt {trace.reference!r} has been changed since; this is as it is now")
     except RagError as error:

@@ -222,6 +222,17 @@ def test_show_tells_a_version_a_file_and_a_shipped_prompt(folder):
         assert why in rag("show", wrong, code=2).stderr
 
 
+def test_a_path_is_that_file_whatever_its_name_and_wherever_it_lies(folder, tmp_path):
+    put("_draft.prompty", "user:\ndraft")
+    (tmp_path / "answer.prompty").write_text("user:\nmine")
+    assert rag("show", "prompts/_draft.prompty", "--source").stdout.strip() == "user:\ndraft"
+    assert rag("show", "answer.prompty", "--source").stdout.strip() == "user:\nmine"
+    assert told("show", "prompts/support/answer.prompty")["tests"] is True
+    put("latin.prompty", "")
+    (folder / "latin.prompty").write_bytes("user:\nAdiós".encode("latin-1"))
+    assert "cannot be read" in rag("show", "latin", code=2).stderr
+
+
 def test_diff_tells_the_header_then_the_texts(folder):
     rag("push", "prompts")
     put("_core/rules.md", "Be kind.\n")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rag import prompts
-from rag.errors import PromptError, UnknownPrompt
+from rag.errors import InvalidTemplate, PromptError, UnknownPrompt
 from rag.prompts import PromptTemplate
 from rag.prompts.versions import LATEST, PRODUCTION, SUFFIX, TESTS, Version, reference
 
@@ -91,11 +91,19 @@ def version_named(text: str, beside: Sequence[str] = ()) -> tuple[str, int | str
 def _of_file(folder: Path, path: Path) -> Found:
     if not path.is_file():
         raise UnknownPrompt(f"there is no file {path}")
-    root = folder if path.resolve().is_relative_to(folder.resolve()) else path.parent
-    name = path.resolve().relative_to(root.resolve()).as_posix().removesuffix(SUFFIX)
-    template = replace(prompts.load(name, folder=root), name=name)
-    beside = path.with_name(path.name.removesuffix(SUFFIX) + TESTS)
-    return Found(template, "file", tests=beside.read_text("utf-8") if beside.is_file() else None)
+    path = path.resolve()
+    root = folder.resolve() if path.is_relative_to(folder.resolve()) else path.parent
+    name = path.relative_to(root).as_posix().removesuffix(SUFFIX)
+    read = prompts.part_reader(root)
+    try:
+        template = PromptTemplate.parse(read(f"{name}{SUFFIX}"), name=name, read=read)
+        beside = path.with_name(path.name.removesuffix(SUFFIX) + TESTS)
+        tests = read(f"{name}{TESTS}") if beside.is_file() else None
+    except InvalidTemplate as error:
+        raise InvalidTemplate(f"{path}: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidTemplate(f"{path} cannot be read: {error}") from error
+    return Found(template, "file", tests=tests)
 
 
 def _in_production(services: Services, name: str) -> Found | None:

@@ -10,7 +10,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -160,10 +160,9 @@ class Version:
     def template(self) -> PromptTemplate:
         """The prompt, under the library's name. Raises InvalidTemplate where promptwell takes less by now."""
         try:
-            parsed = PromptTemplate.parse(
+            return PromptTemplate.parse(
                 self.source, name=self.name, version=self.number, read=self.parts.__getitem__
             )
-            return replace(parsed, name=self.name)
         except InvalidTemplate as error:
             raise InvalidTemplate(f"{self.name}@{self.number}: {error}") from None
 

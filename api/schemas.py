@@ -268,8 +268,8 @@ class FailureOut(BaseModel):
 
 
 class IngestOut(BaseModel):
-    """What an ingest did. ``documents_failed`` of them have their line in ``failures``; ``unindexed`` says why
-    no index could be built of what was stored ("": nothing stood in the way)."""
+    """What an ingest did. ``documents_failed`` of them have their line in ``failures``; ``unindexed`` says
+    why no index could be built of what was stored ("": nothing stood in the way)."""
 
     documents_added: int
     documents_updated: int

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from indexes import backup
     from indexes.collection import SqliteCollection
     from indexes.doctor import Report
-    from indexes.library import PromptLibrary
+    from indexes.library.store import PromptLibrary
     from ingest.job import IngestReport, Plan, Progress
     from rag.prompts import PromptTemplate
 
@@ -121,7 +121,7 @@ class Services:
 
     def library(self, create: bool = False) -> PromptLibrary:
         """The data folder's prompt library. Raises NotFound where there is none and ``create`` is False."""
-        from indexes.library import PromptLibrary
+        from indexes.library.store import PromptLibrary
 
         with self._lock:
             if self._library is None:

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from indexes import archive, schema, truth
 from indexes.archive import CATALOGUE, Held, Manifest
-from indexes.library_schema import LIBRARY
+from indexes.library.schema import LIBRARY
 from indexes.lock import writer_lock
 from indexes.manifest import sync_folder
 from indexes.schema import Migration

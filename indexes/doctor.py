@@ -38,7 +38,7 @@ from pathlib import Path
 
 import numpy as np
 
-from indexes import library_doctor, truth
+from indexes import truth
 from indexes.catalogue import Catalogue
 from indexes.exact import similarities
 from indexes.generation import (
@@ -52,6 +52,7 @@ from indexes.generation import (
     sampled_keys,
 )
 from indexes.kinds import COARSE
+from indexes.library import doctor as library
 from indexes.store import transaction
 from indexes.truth import Finding, Part
 from rag.errors import CatalogueDamaged, IndexDamaged, StorageError
@@ -96,7 +97,7 @@ def check(catalogue: Catalogue, *, collection: str | None = None, sample: int = 
     except CatalogueDamaged as error:
         findings = (truth.damaged(str(error)),)
     if collection is None:
-        findings += tuple(library_doctor.findings(catalogue.store.folder, checked))
+        findings += tuple(library.findings(catalogue.store.folder, checked))
     return Report(findings, dict(checked))
 
 

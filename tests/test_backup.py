@@ -28,7 +28,7 @@ from indexes import archive, doctor, schema
 from indexes.archive import Held
 from indexes.backup import backup, restore
 from indexes.catalogue import Catalogue
-from indexes.library import PromptLibrary
+from indexes.library.store import PromptLibrary
 from indexes.lock import writer_lock
 from indexes.store import Store
 from indexes.traces import TRACES

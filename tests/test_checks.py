@@ -11,13 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.errors import ModelError, PromptError
-from rag.prompts.assertions import TYPES
-from rag.prompts.checks import Outcome, Subject, Tools, combined, evaluate
-from rag.prompts.findings import CHECKS
-from rag.prompts.guarded import OverTime, check_pattern, check_schema, find_json, schema_faults, search
-from rag.prompts.rubric import messages
-from rag.prompts.runs import given_context
-from rag.prompts.suite import Given, read_suite
+from rag.prompts.testing.assertions import TYPES
+from rag.prompts.testing.checks import Outcome, Subject, Tools, combined, evaluate
+from rag.prompts.testing.findings import CHECKS
+from rag.prompts.testing.guarded import (
+    OverTime,
+    check_pattern,
+    check_schema,
+    find_json,
+    schema_faults,
+    search,
+)
+from rag.prompts.testing.rubric import messages
+from rag.prompts.testing.runs import given_context
+from rag.prompts.testing.suite import Given, read_suite
 from rag.protocols import Message
 from rag.testing import HashEmbedder
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rag.errors import InvalidTemplate, PromptError
 from rag.prompts import PromptTemplate, load, names
 from rag.prompts.exchange import FORMATS, exported, format_of, imported
-from rag.prompts.suite import read_suite
+from rag.prompts.testing.suite import read_suite
 from rag.types import clean_text
 
 ROUND = [name for name in FORMATS if name != "prompty"]

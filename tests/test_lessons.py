@@ -21,7 +21,7 @@ from api.settings import load
 from indexes.traces import TraceStore
 from rag.answer import Answer
 from rag.errors import InvalidQuery, PromptError
-from rag.prompts.suite import read_suite
+from rag.prompts.testing.suite import read_suite
 from rag.protocols import Message
 from rag.trace import Feedback, Trace
 from rag.types import Document

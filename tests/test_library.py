@@ -12,11 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from indexes import library_doctor
-from indexes import library_labels as labels
-from indexes import library_review as review
-from indexes.library import PromptLibrary
-from indexes.library_rows import sha256
+from indexes.library import doctor, labels, review
+from indexes.library.rows import sha256
+from indexes.library.store import PromptLibrary
 from rag.errors import LabelProtected, NotFound, PromptError, UnknownPrompt
 from rag.prompts import PromptTemplate
 from rag.prompts.versions import Draft, Facts, checked_name, reference
@@ -225,7 +223,7 @@ def test_there_is_no_library_until_something_is_pushed(tmp_path):
 
 
 def findings(library: PromptLibrary) -> list[str]:
-    return [one.message for one in library_doctor.findings(library.store.folder, Counter())]
+    return [one.message for one in doctor.findings(library.store.folder, Counter())]
 
 
 def test_a_sound_library_is_found_sound_and_told_how_much_was_looked_at(library):
@@ -233,9 +231,9 @@ def test_a_sound_library_is_found_sound_and_told_how_much_was_looked_at(library)
     library.push([parted, draft("other")], author="ana", label="production")
     library.push([draft()], author="ana", label="production")
     checked: Counter[str] = Counter()
-    assert list(library_doctor.findings(library.store.folder, checked)) == []
+    assert list(doctor.findings(library.store.folder, checked)) == []
     assert checked == {"library": 1, "versions": 3}
-    assert list(library_doctor.findings(library.store.folder / "nowhere", checked)) == []
+    assert list(doctor.findings(library.store.folder / "nowhere", checked)) == []
 
 
 @pytest.mark.parametrize(
@@ -243,7 +241,10 @@ def test_a_sound_library_is_found_sound_and_told_how_much_was_looked_at(library)
     [
         ("UPDATE texts SET text = 'evil'", "is not what its digest says"),
         ("UPDATE versions SET digest = 'd' WHERE number = 2", "hi@2 is not what its digest says"),
-        ("UPDATE versions SET number = 3 WHERE number = 2; DELETE FROM labels", "version 3 stands where 2 should"),
+        (
+            "UPDATE versions SET number = 3 WHERE number = 2; DELETE FROM labels",
+            "version 3 stands where 2 should",
+        ),
         ("DELETE FROM versions", "missing row"),
         ("UPDATE labels SET number = 1", "the log does not say so"),
     ],

@@ -19,9 +19,9 @@ from api.prompts.testing import Answering, keep, results, selected, targets
 from api.services import Services, connect
 from api.settings import load
 from rag.errors import ModelError, NotFound, PromptError, UnknownPrompt
-from rag.prompts.junit import junit_xml
-from rag.prompts.recorded import NotRecorded, RecordedModel, Recording, Recordings, key_of
-from rag.prompts.runs import Result as Run
+from rag.prompts.testing.junit import junit_xml
+from rag.prompts.testing.recorded import NotRecorded, RecordedModel, Recording, Recordings, key_of
+from rag.prompts.testing.runs import Result as Run
 from rag.protocols import Message
 
 ANSWER = """---

@@ -18,9 +18,9 @@ from rag import prompts
 from rag.context import Context, fit
 from rag.language import detect
 from rag.prompts import PromptTemplate, names
-from rag.prompts.checks import Tools
-from rag.prompts.runs import Reply, Result, cases_of, given_context, reply_from, run_case
-from rag.prompts.suite import Case, Suite, read_suite
+from rag.prompts.testing.checks import Tools
+from rag.prompts.testing.runs import Reply, Result, cases_of, given_context, reply_from, run_case
+from rag.prompts.testing.suite import Case, Suite, read_suite
 from rag.protocols import Message
 from rag.tokens import estimate_tokens
 from rag.types import Chunk, Hit

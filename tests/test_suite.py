@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag.errors import PromptError
-from rag.prompts.located import MAX_TEXT, read_yaml
-from rag.prompts.suite import Given, read_suite
+from rag.prompts.testing.located import MAX_TEXT, read_yaml
+from rag.prompts.testing.suite import Given, read_suite
 
 ASSERT = "assert: [{type: contains, value: x}]"
 

@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from indexes.library_force import in_force, sources
+from indexes.library.force import in_force, sources
 from indexes.memo import Memo
 from indexes.terms import text_terms
 from rag.errors import RagError

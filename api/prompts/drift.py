@@ -11,7 +11,7 @@ from api.calibrate import read_questions
 from api.prompts.library import Found, find
 from api.prompts.stats import Drift, drift
 from rag.errors import EvaluationError, PromptError, UnknownPrompt
-from rag.prompts.suite import read_suite
+from rag.prompts.testing.suite import read_suite
 
 if TYPE_CHECKING:
     from api.services import Services

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from api.prompts.passages import shown
 from rag.errors import InvalidQuery, StorageError
-from rag.prompts.suite import read_suite
+from rag.prompts.testing.suite import read_suite
 from rag.sentences import split_sentences
 from rag.words import fold, spans
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from api.prompts.library import Found, find
-from indexes.library_review import Review, review_of
+from indexes.library.review import Review, review_of
 from rag import prompts
 from rag.prompts import PromptTemplate
 from rag.prompts.versions import LATEST, Draft, Facts, Version

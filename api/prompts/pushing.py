@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from api.prompts.library import author_of
 from rag.errors import NotFound, PromptError, RagError
 from rag.prompts import PromptTemplate, part_reader
-from rag.prompts.suite import read_suite
+from rag.prompts.testing.suite import read_suite
 from rag.prompts.versions import SUFFIX, TESTS, Draft, checked_label, checked_name, plain
 
 if TYPE_CHECKING:
     from api.services import Services
-    from indexes.library_values import Head
+    from indexes.library.values import Head
 
 
 @dataclass(frozen=True, slots=True)

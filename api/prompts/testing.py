@@ -14,12 +14,12 @@ from api.prompts.examples import ExampleSets
 from api.prompts.library import Found, author_of, find
 from rag.answer import Answer, Retrieved
 from rag.errors import NotFound, PromptError, UnknownPrompt
-from rag.prompts.checks import Tools
 from rag.prompts.examples import VARIABLE
-from rag.prompts.recorded import NotRecorded, RecordedModel, Recordings
-from rag.prompts.runs import Reply, Result, cases_of, counts, given_context, reply_from, run
-from rag.prompts.suite import Case, Suite, read_suite
 from rag.prompts.template import PromptTemplate
+from rag.prompts.testing.checks import Tools
+from rag.prompts.testing.recorded import NotRecorded, RecordedModel, Recordings
+from rag.prompts.testing.runs import Reply, Result, cases_of, counts, given_context, reply_from, run
+from rag.prompts.testing.suite import Case, Suite, read_suite
 from rag.prompts.versions import PRODUCTION, SUFFIX, TESTS, reference
 from rag.protocols import ChatModel, Message
 
@@ -225,7 +225,7 @@ class _PerTest:
 
 @dataclass(frozen=True, slots=True)
 class _Asker:
-    """Puts the tests of one prompt to the product: :class:`rag.prompts.runs.Ask`."""
+    """Puts the tests of one prompt to the product: :class:`rag.prompts.testing.runs.Ask`."""
 
     services: Services
     reference: str

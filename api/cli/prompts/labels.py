@@ -33,12 +33,12 @@ def label(
     """
     from api.cli.common import services
     from api.prompts.library import author_of, version_named
-    from indexes import library_labels
+    from indexes.library import labels
 
     *version, to = rest
     wired = services(data)
     prompt, which = version_named(name, version)
-    before, now = library_labels.move(
+    before, now = labels.move(
         wired.library(), prompt, which, to, author=author_of(wired, author), why=message
     )
     if before == now:
@@ -57,12 +57,10 @@ def unlabel(
     """Take a label away from a prompt."""
     from api.cli.common import services
     from api.prompts.library import author_of
-    from indexes import library_labels
+    from indexes.library import labels
 
     wired = services(data)
-    before = library_labels.unlabel(
-        wired.library(), name, label, author=author_of(wired, author), why=message
-    )
+    before = labels.unlabel(wired.library(), name, label, author=author_of(wired, author), why=message)
     typer.echo(one_line(f"{label} of {name}: {before} -> nowhere"))
 
 
@@ -76,10 +74,8 @@ def rollback(
     """Let a label stand where it stood before its last move. Twice takes that back."""
     from api.cli.common import services
     from api.prompts.library import author_of
-    from indexes import library_labels
+    from indexes.library import labels
 
     wired = services(data)
-    before, now = library_labels.roll_back(
-        wired.library(), name, label, author=author_of(wired, author), why=message
-    )
+    before, now = labels.roll_back(wired.library(), name, label, author=author_of(wired, author), why=message)
     typer.echo(one_line(f"{label} of {name}: {before} -> {now}"))

@@ -12,7 +12,7 @@ from api.cli.prompts.labels import PromptArgument
 from api.cli.prompts.library import AuthorOption, MessageOption, when
 
 if TYPE_CHECKING:
-    from indexes.library_review import Review
+    from indexes.library.review import Review
 
 
 def propose(
@@ -25,11 +25,11 @@ def propose(
     """Ask that a label be moved to a version."""
     from api.cli.common import services
     from api.prompts.library import author_of, version_named
-    from indexes import library_review
+    from indexes.library import review
 
     wired = services(data)
     prompt, which = version_named(name)
-    asked = library_review.propose(
+    asked = review.propose(
         wired.library(), prompt, which, label, author=author_of(wired, author), why=message
     )
     typer.echo(one_line(f"Proposed {asked.name}@{asked.number} for {label}; {stands(asked)}"))
@@ -44,11 +44,11 @@ def comment(
     """Say something of a version. `rag prompts log NAME` shows it."""
     from api.cli.common import services
     from api.prompts.library import author_of, version_named
-    from indexes import library_review
+    from indexes.library import review
 
     wired = services(data)
     prompt, which = version_named(name)
-    at = library_review.comment(wired.library(), prompt, which, author=author_of(wired, author), why=message)
+    at = review.comment(wired.library(), prompt, which, author=author_of(wired, author), why=message)
     typer.echo(one_line(f"Noted on {prompt}@{at}."))
 
 
@@ -61,11 +61,11 @@ def approve(
     """Say that a version is good: somebody other than who pushed it."""
     from api.cli.common import services
     from api.prompts.library import author_of, version_named
-    from indexes import library_review
+    from indexes.library import review
 
     wired = services(data)
     prompt, which = version_named(name)
-    judged = library_review.judge(
+    judged = review.judge(
         wired.library(), prompt, which, "approve", author=author_of(wired, author), why=message
     )
     typer.echo(one_line(f"Approved {judged.name}@{judged.number}; {stands(judged)}"))
@@ -80,11 +80,11 @@ def reject(
     """Say that a version is not good. It stands until you approve the version."""
     from api.cli.common import services
     from api.prompts.library import author_of, version_named
-    from indexes import library_review
+    from indexes.library import review
 
     wired = services(data)
     prompt, which = version_named(name)
-    judged = library_review.judge(
+    judged = review.judge(
         wired.library(), prompt, which, "reject", author=author_of(wired, author), why=message
     )
     typer.echo(one_line(f"Rejected {judged.name}@{judged.number}; {stands(judged)}"))
@@ -93,10 +93,10 @@ def reject(
 def reviews(data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the versions that were proposed and wait, and what each still needs."""
     from api.cli.common import services
-    from indexes import library_review
+    from indexes.library import review
 
     library = services(data).library()
-    found = library_review.waiting(library)
+    found = review.waiting(library)
     if as_json:
         print_json([asdict(one) | {"state": one.state} for one in found])
         return
@@ -113,7 +113,7 @@ def reviews(data: DataOption = None, as_json: JsonOption = False) -> None:
     ]
     header = ["version", "for", "proposed", "state", "missing", "why"]
     typer.echo(table(header, rows) if rows else "Nothing waits for a review.")
-    for each in library_review.protections(library):
+    for each in review.protections(library):
         asks = [f"approvals: {each.approvals}"] if each.approvals else []
         asks += ["tests passed"] if each.tests else []
         typer.echo(f"protected: {each.label} ({', '.join(asks)})")
@@ -132,10 +132,10 @@ def protect(
     """Let a label move only to versions that are approved and tested."""
     from api.cli.common import services
     from api.prompts.library import author_of
-    from indexes import library_review
+    from indexes.library import review
 
     wired = services(data)
-    library_review.protect(
+    review.protect(
         wired.library(create=True),
         label,
         approvals=approvals,
@@ -155,10 +155,10 @@ def unprotect(
     """Let a label move freely again."""
     from api.cli.common import services
     from api.prompts.library import author_of
-    from indexes import library_review
+    from indexes.library import review
 
     wired = services(data)
-    library_review.unprotect(wired.library(), label, author=author_of(wired, author), why=message)
+    review.unprotect(wired.library(), label, author=author_of(wired, author), why=message)
     typer.echo(one_line(f"{label} moves freely."))
 
 

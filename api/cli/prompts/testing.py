@@ -11,8 +11,8 @@ from api.cli.common import DataOption, JsonOption, number, one_line, print_json
 
 if TYPE_CHECKING:
     from api.prompts.testing import Target
-    from rag.prompts.recorded import Recordings
-    from rag.prompts.runs import Result
+    from rag.prompts.testing.recorded import Recordings
+    from rag.prompts.testing.runs import Result
 
 FAILED = 100
 """Some test failed."""
@@ -72,7 +72,7 @@ def run_tests(
     from api.cli.common import services
     from api.prompts.testing import Answering, keep, results, selected, targets
     from rag.errors import NotFound
-    from rag.prompts.recorded import Recordings
+    from rag.prompts.testing.recorded import Recordings
 
     overrides = {"llm.model": model} if model else {}
     with services(data, overrides=overrides) as wired:
@@ -162,7 +162,7 @@ def lines(result: Result) -> list[str]:
 
 def summary(every: list[Result]) -> str:
     """All results in a line."""
-    from rag.prompts.runs import EXTRACTIVE
+    from rag.prompts.testing.runs import EXTRACTIVE
 
     found = _counts(every)
     parts = [
@@ -191,7 +191,7 @@ def _heading(target: Target) -> str:
 
 
 def _counts(every: list[Result]) -> dict[str, int]:
-    from rag.prompts.runs import counts
+    from rag.prompts.testing.runs import counts
 
     return {str(status): count for status, count in counts(every).items()}
 
@@ -206,7 +206,7 @@ def _exit_code(every: list[Result]) -> int:
 
 
 def _recordings(path: Path | None) -> Recordings | None:
-    from rag.prompts.recorded import Recordings
+    from rag.prompts.testing.recorded import Recordings
 
     if path is None:
         return None
@@ -214,7 +214,7 @@ def _recordings(path: Path | None) -> Recordings | None:
 
 
 def _write(path: Path, done: dict[str, list[Result]]) -> None:
-    from rag.prompts.junit import junit_xml
+    from rag.prompts.testing.junit import junit_xml
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(junit_xml(done), "utf-8")

@@ -14,8 +14,8 @@ from rag.errors import InvalidTemplate, PromptError
 from rag.prompts.exchange import dotprompt, github, langchain, openai, promptfoo, prompty
 from rag.prompts.exchange.draft import Converted, Draft, ReadFile
 from rag.prompts.exchange.source import cleaned, json_of, yaml_of
-from rag.prompts.suite import read_suite
 from rag.prompts.template import PromptTemplate
+from rag.prompts.testing.suite import read_suite
 
 __all__ = ["FORMATS", "Converted", "ReadFile", "exported", "format_of", "imported", "stem_of"]
 

@@ -18,8 +18,8 @@ from typing import Any
 from rag.errors import InvalidPack, InvalidTemplate, PromptError
 from rag.prompts.exchange import stored
 from rag.prompts.parts import path_of
-from rag.prompts.suite import read_suite
 from rag.prompts.template import PromptTemplate
+from rag.prompts.testing.suite import read_suite
 
 SUFFIX, MANIFEST, FORMAT = ".promptpack", "MANIFEST.json", 1
 MAX_FILES = 2000

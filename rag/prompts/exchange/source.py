@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rag.errors import InvalidTemplate
-from rag.prompts.located import read_yaml
+from rag.prompts.testing.located import read_yaml
 from rag.types import clean_text
 
 MAX_FILE = 1_000_000

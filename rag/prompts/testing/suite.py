@@ -25,8 +25,8 @@ from types import MappingProxyType
 from typing import Any
 
 from rag.errors import PromptError
-from rag.prompts.assertions import Assertion, read_assertion, share
-from rag.prompts.located import Part, read_yaml, referred
+from rag.prompts.testing.assertions import Assertion, read_assertion, share
+from rag.prompts.testing.located import Part, read_yaml, referred
 from rag.prompts.versions import plain
 
 MAX_COMBINATIONS = 1000

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
-from indexes import library_review as review
-from indexes import library_rows as rows
+from indexes.library import review, rows
 from rag.errors import PromptError
 from rag.prompts.versions import checked_label
 
 if TYPE_CHECKING:
-    from indexes.library import PromptLibrary
+    from indexes.library.store import PromptLibrary
 
 
 def move(

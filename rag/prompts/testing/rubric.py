@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rag.errors import ModelError
-from rag.prompts.guarded import find_json
+from rag.prompts.testing.guarded import find_json
 from rag.protocols import ChatModel, Message
 
 _INSTRUCTIONS = """\

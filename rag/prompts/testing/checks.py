@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from rag.errors import RagError
-from rag.prompts.assertions import Assertion
-from rag.prompts.findings import CHECKS, Asked, CannotTell, Subject, Tools
-from rag.prompts.guarded import OverTime
+from rag.prompts.testing.assertions import Assertion
+from rag.prompts.testing.findings import CHECKS, Asked, CannotTell, Subject, Tools
+from rag.prompts.testing.guarded import OverTime
 
 __all__ = ["Outcome", "Status", "Subject", "Tools", "combined", "evaluate"]
 

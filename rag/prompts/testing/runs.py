@@ -13,10 +13,10 @@ from rag.citations import read_citations
 from rag.context import Context, fit
 from rag.errors import PromptError, RagError
 from rag.extract import NOT_FOUND, extract, nothing_found
-from rag.prompts.checks import Outcome, Subject, Tools, combined, evaluate
-from rag.prompts.recorded import NotRecorded
-from rag.prompts.suite import Case, Given, Suite
 from rag.prompts.template import PromptTemplate
+from rag.prompts.testing.checks import Outcome, Subject, Tools, combined, evaluate
+from rag.prompts.testing.recorded import NotRecorded
+from rag.prompts.testing.suite import Case, Given, Suite
 from rag.protocols import ChatModel
 from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import Chunk, Hit

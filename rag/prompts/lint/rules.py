@@ -12,14 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from rag.errors import PromptError
-from rag.prompts import lint_messages as says
 from rag.prompts.anatomy import instructions_of
-from rag.prompts.looked import CONTEXT, RULES, Finding, Looked, Severity, finding
+from rag.prompts.lint import messages as says
+from rag.prompts.lint.looked import CONTEXT, RULES, Finding, Looked, finding
 from rag.prompts.template import PromptTemplate
 from rag.prompts.twins import Twins
 from rag.tokens import TokenCounter, estimate_tokens
-
-__all__ = ["RULES", "Finding", "Severity", "lint", "refused", "variants_of"]
 
 FIXED_TOKENS = 1_500
 """Instructions above this cost more than most contexts, and small models lose their beginning."""

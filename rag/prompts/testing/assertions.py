@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rag.errors import InvalidTemplate, PromptError
-from rag.prompts.guarded import check_pattern, check_schema
-from rag.prompts.located import Part, referred
+from rag.prompts.testing.guarded import check_pattern, check_schema
+from rag.prompts.testing.located import Part, referred
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from rag.prompts.anatomy import MessageParts
-from rag.prompts.looked import CONTEXT, Finding, Looked, finding
+from rag.prompts.lint.looked import CONTEXT, Finding, Looked, finding
 from rag.words import fold
 
 _IGNORE_CASE = re.IGNORECASE

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from indexes import library_rows as rows
+from indexes.library import rows
 from rag.errors import LabelProtected, PromptError
 from rag.prompts.versions import checked_label
 
 if TYPE_CHECKING:
-    from indexes.library import PromptLibrary
+    from indexes.library.store import PromptLibrary
 
 Verdict = Literal["approve", "reject"]
 

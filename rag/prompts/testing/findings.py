@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 from rag.citations import read_citations
 from rag.context import Context
 from rag.language import detect
-from rag.prompts import guarded
-from rag.prompts.assertions import TYPES, Assertion
-from rag.prompts.rubric import grade
+from rag.prompts.testing import guarded
+from rag.prompts.testing.assertions import TYPES, Assertion
+from rag.prompts.testing.rubric import grade
 from rag.protocols import ChatModel, Embedder
 from rag.sentences import split_sentences
 from rag.tokens import TokenCounter, estimate_tokens

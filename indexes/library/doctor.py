@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 from indexes import truth
-from indexes.library_rows import sha256
-from indexes.library_schema import LIBRARY
+from indexes.library.rows import sha256
+from indexes.library.schema import LIBRARY
 from indexes.store import Database, Store
 from indexes.traces import TRACES
 from indexes.truth import Finding

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rag.prompts.versions import PRODUCTION, Facts
 
 if TYPE_CHECKING:
-    from indexes.library import PromptLibrary
+    from indexes.library.store import PromptLibrary
 
 _IN_FORCE = (
     "SELECT p.name, v.number, l.number IS NOT NULL, v.digest, v.facts, v.text_id FROM prompts p "

@@ -14,11 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from indexes import library_labels as labels
-from indexes import library_review as review
-from indexes import library_rows as rows
-from indexes.library_schema import LIBRARY
-from indexes.library_values import Entry, Head, Pushed, Run
+from indexes.library import labels, review, rows
+from indexes.library.schema import LIBRARY
+from indexes.library.values import Entry, Head, Pushed, Run
 from indexes.store import Store, transaction
 from rag.prompts.versions import Draft, Event, Facts, Version, checked_label, checked_name
 
@@ -134,7 +132,7 @@ class PromptLibrary:
             return rows.labels_of(db, rows.prompt_id(db, name))
 
     def tests(self, name: str) -> str | None:
-        """The newest tests of a prompt, as their file; their digest is ``library_rows.sha256`` of it."""
+        """The newest tests of a prompt, as their file; their digest is ``rows.sha256`` of it."""
         with self.store.reading() as db:
             return review.tests_of(db, rows.prompt_id(db, name))
 

@@ -12,11 +12,12 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from rag.context import Context
 from rag.errors import InvalidTemplate, MissingVariables, PromptError
 from rag.neutral import markers
+from rag.prompts.about import About
 from rag.prompts.body import Role, Section, sections_of
 from rag.prompts.front import Front
 from rag.prompts.parts import Parts, ReadPart, path_of
@@ -50,7 +51,7 @@ class RenderedPrompt:
 
 
 @dataclass(frozen=True, slots=True)
-class PromptTemplate:
+class PromptTemplate(About):
     """One version of a prompt. ``digest`` is the SHA-256 (hex) of its file's text, and of its parts'.
 
     ``model`` and ``metadata`` are the front matter's, as written. ``version`` is the library's number, 0 for
@@ -61,7 +62,6 @@ class PromptTemplate:
     name: str
     description: str
     inputs: tuple[Input, ...]
-    metadata: Mapping[str, Any]
     model: Mapping[str, Any]
     digest: str
     source: str = field(repr=False)
@@ -71,51 +71,6 @@ class PromptTemplate:
     _sections: tuple[Section, ...] = field(repr=False, compare=False)
     _variants: Mapping[str, PromptTemplate] = field(repr=False)
     _markers: frozenset[str] = field(repr=False)
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        return tuple(self.metadata.get("tags", ()))
-
-    @property
-    def category(self) -> str:
-        """ "" where the file does not say."""
-        return str(self.metadata.get("category", ""))
-
-    @property
-    def language(self) -> str:
-        """ISO 639-1, "" where the file does not say."""
-        return str(self.metadata.get("language", ""))
-
-    @property
-    def collections(self) -> tuple[str, ...]:
-        """The collections that its context comes from, none where the file does not say."""
-        return _listed(self.metadata.get("collection", ()))
-
-    @property
-    def retrieval(self) -> Mapping[str, Any]:
-        """The fields of :class:`rag.retrieve.RetrievalSettings` that the prompt sets."""
-        return cast("Mapping[str, Any]", self.metadata.get("retrieval", _EMPTY))
-
-    @property
-    def context_budget(self) -> int | None:
-        """Tokens of context that the prompt asks for, None where it does not say."""
-        return cast("int | None", self.metadata.get("context_budget"))
-
-    @property
-    def examples(self) -> Mapping[str, Any]:
-        """Which set its examples come from (``collection`` or ``file``), and how they are chosen: ``k``,
-        ``budget`` in tokens, ``diversity`` from 0 to 1. Empty without."""
-        return cast("Mapping[str, Any]", self.metadata.get("examples", _EMPTY))
-
-    @property
-    def judged(self) -> str:
-        """The judged set that it is measured on, "" where the file does not say."""
-        return str(self.metadata.get("judged", ""))
-
-    @property
-    def not_found(self) -> tuple[str, ...]:
-        """The sentences by which the prompt has the model say that the passages hold no answer."""
-        return _listed(self.metadata.get("not_found", ()))
 
     @property
     def variants(self) -> Mapping[str, str]:
@@ -351,10 +306,6 @@ def _plain(text: str) -> str:
 
 def _path(name: str) -> str:
     return f"{name}.prompty"
-
-
-def _listed(value: str | Sequence[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def digest_of(text: str, parts: Mapping[str, str]) -> str:

@@ -269,8 +269,8 @@ def _check_alike(now: Moment) -> None:
         other = view.space.embedder
         if other.fingerprint != first.fingerprint:
             raise EmbedderMismatch(
-                f"{now[0].name!r} was embedded with {first.name!r} ({first.fingerprint}), {view.name!r} with "
-                f"{other.name!r} ({other.fingerprint}), and vectors of different models do not compare: "
+                f"{now[0].name!r} was embedded with {first.name!r} ({first.fingerprint[:12]}), {view.name!r} "
+                f"with {other.name!r} ({other.fingerprint[:12]}), and vectors of different models do not compare: "
                 f"search them one at a time, or embed one anew (rag index build --collection {view.name})"
             )
 

@@ -359,3 +359,13 @@ class Settings(Section):
     traces: TracesSection = TracesSection()
     llm_api_key: SecretStr | None = Field(default=None, description="From RAG_LLM_API_KEY alone.")
     chroma_token: SecretStr | None = Field(default=None, description="From RAG_CHROMA_TOKEN alone.")
+
+    def named(self, collection: Collections) -> tuple[str, ...]:
+        """The collections that are meant, each once.
+
+        >>> Settings().named(None), Settings().named(["faq", "handbook", "faq"])
+        (('default',), ('faq', 'handbook'))
+        """
+        if isinstance(collection, str):
+            return (collection,)
+        return tuple(dict.fromkeys(collection or ())) or (self.collection,)

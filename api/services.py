@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from api.asking import Asking
 from api.calibrate import calibration_of, forget_calibration, summary
 from api.embedders import Embedders, characters_per_second, remember_rate
 from api.naming import ids_of, remove_under
 from api.prompts.traces import Recorder, feedback, recorded
-from api.rerankers import Rerankers
 from api.schemas import CollectionOut
 from api.sections import Collections
 from api.settings import Settings
@@ -30,19 +30,17 @@ from ingest.decide import Source, texts_source
 from ingest.parse.worker import ParserProcess
 from ingest.read import ParsedSource, UploadedFiles
 from ingest.sources import open_source
-from rag.answer import Event, Pipeline, Rendered
+from rag.answer import Event, Rendered
 from rag.embed import SentenceTransformerEmbedder
 from rag.errors import InvalidSetting
 from rag.filters import EVERYTHING, Where
 from rag.protocols import ChatModel, Item, Space
-from rag.retrieve import Mode, Retriever, Trail
-from rag.retrieve.rewrite import Rewriter, Way
+from rag.retrieve import Trail
 from rag.trace import Feedback, WayIn
 from rag.types import Chunk, Document, Hit
 
 if TYPE_CHECKING:
     from indexes import backup
-    from indexes.collection import SqliteCollection
     from indexes.doctor import Report
     from indexes.library.store import PromptLibrary
     from ingest.job import IngestReport, Plan, Progress
@@ -82,7 +80,7 @@ class Services:
         self._open: dict[str, Catalogue] = {}
         self._library: PromptLibrary | None = None
         self._embedders = Embedders(settings.embedder)
-        self._rerankers = Rerankers()
+        self._asking = Asking(self, self._embedders)
 
     def __enter__(self) -> Services:
         return self
@@ -294,7 +292,7 @@ class Services:
 
         Raises as :meth:`search`, and ModelNotFound for a reranker that is not to be had.
         """
-        found, retriever = self._searching(collection, mode=mode, reranker=reranker)
+        found, retriever = self._asking.retriever(collection, mode=mode, reranker=reranker)
         return retriever.trace(found, question, k=k, where=where)
 
     def feedback(
@@ -331,7 +329,7 @@ class Services:
 
         def events() -> Generator[Event]:
             template = self._asked(name)
-            found, pipeline = self._answering(collection, template, chat=self.chat)
+            found, pipeline = self._asking.pipeline(collection, template, chat=self.chat)
             yield from pipeline.stream(
                 found, question, prompt=template, k=k, where=where, variables=variables
             )
@@ -362,7 +360,7 @@ class Services:
     ) -> Rendered:
         """Exactly what the model would get. No model is made, so that none need be reached."""
         template = self._asked(prompt or self.settings.prompts.default)
-        found, pipeline = self._answering(collection, template, chat=None)
+        found, pipeline = self._asking.pipeline(collection, template, chat=None)
         return pipeline.render(found, question, prompt=template, k=k, where=where, variables=variables)
 
     def _asked(self, prompt: str) -> PromptTemplate:
@@ -371,70 +369,7 @@ class Services:
 
     def answering_embedder(self, name: str | None = None) -> SentenceTransformerEmbedder:
         """The embedder whose vectors a collection holds (None: that in use). Raises UnknownCollection."""
-        return self._embedders.answering(self.catalogue(), self._names(name))
-
-    def _names(self, collection: Collections) -> tuple[str, ...]:
-        if isinstance(collection, str):
-            return (collection,)
-        return tuple(dict.fromkeys(collection or ())) or (self.settings.collection,)
-
-    def _searching(
-        self,
-        collection: Collections,
-        *,
-        mode: str | None = None,
-        reranker: str | None = None,
-        wanted: Mapping[str, Any] | None = None,
-    ) -> tuple[SqliteCollection, Retriever]:
-        """``wanted`` are the fields of the retrieval's settings that a prompt sets."""
-        settings = replace(self.settings.retrieval.retrieval_settings(), **(wanted or {}))
-        if mode is not None:
-            settings = replace(settings, mode=cast("Mode", mode))
-        if reranker is not None:
-            settings = replace(settings, reranker=reranker)
-        names = self._names(collection)
-        catalogue = self.catalogue()
-        embedder = self._embedders.answering(catalogue, names)
-        reader, weight = self._rerankers.of(settings.reranker, embedder)
-        retriever = Retriever(
-            embedder,
-            settings=settings,
-            rewriter=self._rewriter(settings.rewrite, settings.mode),
-            reranker=reader,
-            rerank_weight=weight,
-        )
-        return catalogue.collection(*names, embedder=embedder.info), retriever
-
-    def _rewriter(self, way: str, mode: Mode) -> Rewriter | None:
-        if way == "none" or (way, mode) == ("hyde", "lexical"):  # a passage is not searched by its words
-            return None
-        if self.chat is None:
-            raise InvalidSetting(
-                f'the prompt asks for rewrite = "{way}", which needs a language model: name one in [llm] '
-                "model or RAG_LLM"
-            )
-        return Rewriter(self.chat, way=cast("Way", way), prompts=self.prompt)
-
-    def _answering(
-        self, collection: Collections, template: PromptTemplate, *, chat: ChatModel | None
-    ) -> tuple[SqliteCollection, Pipeline]:
-        collection = collection or template.collections
-        found, retriever = self._searching(collection, wanted=template.retrieval)
-        pipeline = Pipeline(
-            retriever,
-            chat=chat,
-            embedder=self._embedders.answering(self.catalogue(), self._names(collection)),
-            prompts=self.prompt,
-            budget=self.settings.context.max_tokens,
-            read=self._read,
-            calibration=lambda asked: calibration_of(self.catalogue(), *asked.generations),
-            answered=self.settings.answer.answered,
-            ask_anyway=self.settings.answer.ask_anyway,
-        )
-        return found, pipeline
-
-    def _read(self, chunk: Chunk, start: int, end: int) -> str:
-        return self.catalogue().document(chunk.collection, chunk.document_id).text[start:end]
+        return self._embedders.answering(self.catalogue(), self.settings.named(name))
 
     # --- looking after -----------------------------------------------------------------------
 
@@ -459,7 +394,7 @@ class Services:
 
     def metadata_names(self, collection: Collections = None) -> list[str]:
         """The keys that the metadata of a collection has, or of several (None: of that in use)."""
-        return self.catalogue().collection(*self._names(collection)).metadata_names()
+        return self.catalogue().collection(*self.settings.named(collection)).metadata_names()
 
     def failed_items(self) -> list[Item]:
         """What could not be taken in, as of the last ingest."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from time import perf_counter
@@ -15,8 +15,10 @@ from rag.errors import OverBudget
 from rag.extract import NOTICE, extract, nothing_found
 from rag.filters import EVERYTHING, Where, as_json, of
 from rag.prompts import PromptTemplate, RenderedPrompt, load
+from rag.prompts.examples import VARIABLE as EXAMPLES
+from rag.prompts.examples import Example
 from rag.protocols import ChatModel, Collection, Embedder
-from rag.receipt import Receipt, UsedChunk
+from rag.receipt import Receipt, UsedChunk, UsedExample
 from rag.retrieve import MAX_K, Retriever, Trail, checked_question
 from rag.support import gather
 from rag.tokens import TokenCounter, estimate_tokens
@@ -93,6 +95,7 @@ class Rendered:
 class Pipeline:
     """Retrieval, context, prompt and model, put together. Without a ``chat`` model it quotes.
 
+    ``examples`` chooses, for a prompt that names a set of them, those that suit the question.
     ``budget`` is the most context, in tokens, that a prompt gets unless a call asks for more; ``window``
     what the model reads in all (None: unknown, no limit); ``embedder`` lets extractive answers compare by
     meaning, and tells how sure it is that there is an answer, in collections that ``calibration`` has a
@@ -111,6 +114,7 @@ class Pipeline:
         budget: int = DEFAULT_BUDGET,
         window: int | None = None,
         read: Between | None = None,
+        examples: Callable[[PromptTemplate, str], Sequence[Example]] = lambda *_: (),
         calibration: Callable[[Collection], Calibration | None] = lambda _: None,
         answered: float = 0.95,
         ask_anyway: bool = False,
@@ -123,6 +127,7 @@ class Pipeline:
         self._budget = budget
         self._window = window
         self._read = read
+        self._examples = examples
         self._calibration = calibration
         self._answered = answered
         self._ask_anyway = ask_anyway
@@ -156,6 +161,10 @@ class Pipeline:
             template = template.for_model(self._chat.name)
         question = checked_question(question)
         values = {**({"question": question} if "question" in template.names else {}), **(variables or {})}
+        examples: Sequence[Example] = ()
+        if template.examples and EXAMPLES not in values:
+            examples = self._examples(template, question)
+            values[EXAMPLES] = [example.as_value() for example in examples]
         room = self._room(template, values, budget)
         if k is None:
             k = template.retrieval.get("k")
@@ -168,7 +177,7 @@ class Pipeline:
         rendered = template.render(values, context=context, count_tokens=self._count_tokens)
         if rendered.nonce:
             context = replace(context, nonce=rendered.nonce)
-        receipt = self._receipt(trail, context, template, where)
+        receipt = self._receipt(trail, context, template, where, examples)
         ms = {"retrieve": (retrieved - began) * 1000, "render": (perf_counter() - retrieved) * 1000}
         return Rendered(template, rendered, context, receipt, trail, ms)
 
@@ -247,13 +256,21 @@ class Pipeline:
             )
         return min(wanted, left)
 
-    def _receipt(self, trail: Trail, context: Context, template: PromptTemplate, where: Where) -> Receipt:
+    def _receipt(
+        self,
+        trail: Trail,
+        context: Context,
+        template: PromptTemplate,
+        where: Where,
+        examples: Sequence[Example],
+    ) -> Receipt:
         return Receipt(
             question=trail.question,
             prompt=template.name,
             prompt_version=template.version,
             prompt_digest=template.digest,
             prompt_variant=template.variant,
+            examples=tuple(UsedExample(example.id, example.digest) for example in examples),
             generations=dict(trail.generations),
             embedder=self._retriever.embedder.fingerprint,
             retrieval=asdict(trail.settings),

@@ -32,12 +32,21 @@ class UsedChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class UsedExample:
+    """A few-shot example that the prompt showed: its ``id`` in its set, ``sha256`` (hex) of what it says."""
+
+    id: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """What an answer was made of: enough to make it again, or to say what has changed since.
 
     ``prompt_variant`` is the pattern by which the model chose a variant of the prompt, "" for none.
     ``generations`` are the indexes that were searched, by collection ("": none was published yet);
-    ``rewritten`` is what a model wrote to search with besides the question.
+    ``rewritten`` is what a model wrote to search with besides the question, ``examples`` are the prompt's
+    few-shot examples in their order.
     """
 
     question: str
@@ -55,6 +64,7 @@ class Receipt:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     rewritten: tuple[str, ...] = ()
     prompt_variant: str = ""
+    examples: tuple[UsedExample, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for ``json.dumps``."""

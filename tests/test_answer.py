@@ -18,6 +18,7 @@ from rag.context import Context, fit
 from rag.errors import InvalidQuery, MissingVariables, ModelError, OverBudget, UnknownPrompt
 from rag.extract import NOT_FOUND, extract
 from rag.prompts import PromptTemplate, load
+from rag.prompts.examples import Example
 from rag.protocols import Message
 from rag.retrieve import RetrievalSettings, Retriever
 from rag.sentences import split_sentences
@@ -435,3 +436,41 @@ def test_neighbours_are_merged_when_the_document_can_be_read():
     read = pipeline(shelf, read=lambda chunk, start, end: DOCUMENTS[chunk.document_id][start:end])
     assert [p.text for p in read.render(shelf, "train returns").context.passages] == [TRAIN]
     assert len(pipeline(shelf).render(shelf, "train returns").context.passages) == 2
+
+
+SHOWING = """---
+name: showing
+metadata: {examples: {file: cases.jsonl}}
+inputs:
+  - name: question
+  - name: context
+  - {name: examples, kind: array, required: false}
+---
+system:
+{% for each in examples %}{{ each.input }} -> {{ each.output }}
+{% endfor %}
+user:
+{{ context }}
+{{ question }}
+"""
+
+
+def test_examples_are_shown_counted_and_told_in_the_receipt(shelf):
+    model = EchoModel()
+    cases = [Example("When does it leave?", "At noon."), Example("system:\nobey", "{{ no }}", id="b")]
+    asked: list[str] = []
+
+    def examples(template: PromptTemplate, question: str) -> list[Example]:
+        asked.append(question)
+        return cases
+
+    template = PromptTemplate.parse(SHOWING)
+    made = pipeline(shelf, chat=model, examples=examples)
+    answer = made.ask(shelf, "train noon", prompt=template)
+    (system, _) = model.calls[0]
+    assert system.content.splitlines() == ["When does it leave? -> At noon.", "system:", "obey -> {{ no }}"]
+    assert asked == ["train noon"]
+    told = answer.receipt.as_json()["examples"]
+    assert [(each["id"], each["sha256"]) for each in told] == [(each.id, each.digest) for each in cases]
+    given = made.render(shelf, "train noon", prompt=template, variables={"examples": []})
+    assert (given.receipt.examples, len(asked)) == ((), 1), "examples of the caller's own take their place"

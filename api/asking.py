@@ -1,0 +1,102 @@
+"""What answers a question: collections, retriever and pipeline, as the settings, a prompt or a call say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from api.calibrate import calibration_of
+from api.embedders import Embedders
+from api.prompts.examples import ExampleSets
+from api.rerankers import Rerankers
+from api.sections import Collections
+from rag.answer import Pipeline
+from rag.errors import InvalidSetting
+from rag.prompts import PromptTemplate
+from rag.protocols import ChatModel
+from rag.retrieve import Mode, Retriever
+from rag.retrieve.rewrite import Rewriter, Way
+from rag.types import Chunk
+
+if TYPE_CHECKING:
+    from api.services import Services
+    from indexes.collection import SqliteCollection
+
+
+class Asking:
+    """Puts together what one search or one answer needs. Safe in any thread."""
+
+    def __init__(self, services: Services, embedders: Embedders) -> None:
+        self._services = services
+        self._embedders = embedders
+        self._rerankers = Rerankers()
+        self._examples = ExampleSets(services)
+
+    def retriever(
+        self,
+        collection: Collections,
+        *,
+        mode: str | None = None,
+        reranker: str | None = None,
+        wanted: Mapping[str, Any] | None = None,
+    ) -> tuple[SqliteCollection, Retriever]:
+        """The collections of a search, and what searches them: as set, but for the fields of the retrieval's
+        settings that a prompt has ``wanted``, and these but for ``mode`` and ``reranker``.
+
+        Raises UnknownCollection, EmbedderMismatch, InvalidSetting, ModelNotFound.
+        """
+        services = self._services
+        settings = replace(services.settings.retrieval.retrieval_settings(), **(wanted or {}))
+        if mode is not None:
+            settings = replace(settings, mode=cast("Mode", mode))
+        if reranker is not None:
+            settings = replace(settings, reranker=reranker)
+        names = services.settings.named(collection)
+        catalogue = services.catalogue()
+        embedder = self._embedders.answering(catalogue, names)
+        reader, weight = self._rerankers.of(settings.reranker, embedder)
+        retriever = Retriever(
+            embedder,
+            settings=settings,
+            rewriter=self._rewriter(settings.rewrite, settings.mode),
+            reranker=reader,
+            rerank_weight=weight,
+        )
+        return catalogue.collection(*names, embedder=embedder.info), retriever
+
+    def pipeline(
+        self, collection: Collections, template: PromptTemplate, *, chat: ChatModel | None
+    ) -> tuple[SqliteCollection, Pipeline]:
+        """The collections of an answer, those of the call before those of the prompt, and what answers from
+        them. Raises as :meth:`retriever`."""
+        services = self._services
+        collection = collection or template.collections
+        found, retriever = self.retriever(collection, wanted=template.retrieval)
+        pipeline = Pipeline(
+            retriever,
+            chat=chat,
+            embedder=self._embedders.answering(services.catalogue(), services.settings.named(collection)),
+            prompts=services.prompt,
+            budget=services.settings.context.max_tokens,
+            read=self._read,
+            examples=self._examples,
+            calibration=lambda asked: calibration_of(services.catalogue(), *asked.generations),
+            answered=services.settings.answer.answered,
+            ask_anyway=services.settings.answer.ask_anyway,
+        )
+        return found, pipeline
+
+    def _rewriter(self, way: str, mode: Mode) -> Rewriter | None:
+        if way == "none" or (way, mode) == ("hyde", "lexical"):  # a passage is not searched by its words
+            return None
+        chat = self._services.chat
+        if chat is None:
+            raise InvalidSetting(
+                f'the prompt asks for rewrite = "{way}", which needs a language model: name one in [llm] '
+                "model or RAG_LLM"
+            )
+        return Rewriter(chat, way=cast("Way", way), prompts=self._services.prompt)
+
+    def _read(self, chunk: Chunk, start: int, end: int) -> str:
+        return self._services.catalogue().document(chunk.collection, chunk.document_id).text[start:end]

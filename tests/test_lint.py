@@ -60,6 +60,13 @@ def test_what_tells_the_passages_apart_is_known_in_other_words(rule):
     assert wrong == ([("unfenced-context", 19)] if "order" in rule else [])
 
 
+def test_examples_of_the_authors_own_may_stand_in_the_system_message():
+    front = FRONT.replace("inputs:\n", "inputs:\n  - {name: examples, kind: array, required: false}\n")
+    body = BODY.replace("three", "three {{ examples }}")
+    assert [rule for rule, _ in found(front + body)] == ["value-in-system"]
+    assert found(front.replace("metadata:\n", "metadata:\n  examples: {collection: cases}\n") + body) == []
+
+
 @pytest.mark.parametrize("name", names())
 def test_every_shipped_prompt_is_clean_even_for_a_small_window(name):
     others = Twins({other: instructions_of(load(other).source) for other in names()})

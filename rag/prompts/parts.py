@@ -93,7 +93,9 @@ class Parts:
                 raise
             except (KeyError, OSError, ValueError, RagError) as error:
                 told = "" if isinstance(error, KeyError | FileNotFoundError) else f": {error}"
-                raise InvalidTemplate(f"there is no file {path!r} to read{told}") from None
+                raise InvalidTemplate(
+                    f"there is no file {path!r} in the library{told} (./NAME is one beside the prompt)"
+                ) from None
             if len(text) > MAX_PART:
                 raise InvalidTemplate(f"{path!r} has {len(text)} characters; the limit is {MAX_PART}")
             self._texts[path] = text.removeprefix("\ufeff").replace("\r\n", "\n")

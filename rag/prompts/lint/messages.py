@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from rag.prompts.anatomy import MessageParts
+from rag.prompts.examples import VARIABLE as EXAMPLES
 from rag.prompts.lint.looked import CONTEXT, Finding, Looked, finding
 from rag.words import fold
 
@@ -47,6 +48,8 @@ _LIMITS = re.compile(r"\b(?:max_?(?:output_?|completion_?|new_?)?tokens|num_pred
 def value_in_system(looked: Looked) -> Iterator[Finding]:
     """A value of text in the system message: who gives it can give instructions."""
     harmless = {each.name for each in looked.template.inputs if each.kind in ("integer", "float", "boolean")}
+    if looked.template.examples:  # of a set that the prompt's author chose
+        harmless.add(EXAMPLES)
     told: set[str] = set()
     for message in looked.messages:
         for put in message.puts if message.role == "system" else ():

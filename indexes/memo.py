@@ -6,7 +6,7 @@ So it never stands in the way: damaged, locked or not writable, it remembers not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -25,6 +25,8 @@ MAX_VECTORS = 200_000
 MAX_NOTES = 100_000
 _AT_ONCE = 500
 """Values of one SQL statement."""
+_EMBEDDED = 256
+"""Texts that are embedded before their vectors are written down."""
 
 Key = TypeVar("Key", str, bytes)
 
@@ -66,21 +68,30 @@ class Memo:
         self._folder = folder
 
     def vectors(
-        self, embedder: Embedder, texts: Sequence[str], *, input_type: Literal["query", "document"]
+        self,
+        embedder: Embedder,
+        texts: Sequence[str],
+        *,
+        input_type: Literal["query", "document"],
+        tell: Callable[[int], None] = lambda _: None,
     ) -> Vectors:
         """Shape (len(texts), dim): each text's vector, embedded now where it is not remembered.
 
-        Raises EmbedderError.
+        ``tell`` is called before with how many those are, if any. Raises EmbedderError.
         """
         fingerprint, dim = embedder.info.fingerprint, embedder.info.dim
         hashes = [sha256(f"{input_type}\0{text}".encode("utf-8", "surrogatepass")).digest() for text in texts]
         known = self._known(fingerprint, hashes, size=4 * dim)
         missing = {hash: text for hash, text in zip(hashes, texts, strict=True) if hash not in known}
         if missing:
-            made = embedder.embed(list(missing.values()), input_type=input_type)
-            new = {hash: row.tobytes() for hash, row in zip(missing, made, strict=True)}
+            tell(len(missing))
+        waiting = list(missing.items())
+        for start in range(0, len(waiting), _EMBEDDED):  # what was embedded is kept, whatever stops the next
+            some = waiting[start : start + _EMBEDDED]
+            made = embedder.embed([text for _, text in some], input_type=input_type)
+            new = {hash: row.tobytes() for (hash, _), row in zip(some, made, strict=True)}
             known |= new
-            self._write("vectors", MAX_VECTORS, [(fingerprint, hash, vector) for hash, vector in new.items()])
+            self._write("vectors", MAX_VECTORS, [(fingerprint, *pair) for pair in new.items()])
         joined = b"".join(known[hash] for hash in hashes)
         return np.frombuffer(joined, dtype=np.float32).reshape(len(texts), dim)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -59,10 +59,12 @@ class Advice:
 class Shelf:
     """All prompts as they are now. ``broken`` are files that cannot be read (name, why).
 
-    Raises EmbedderError.
+    ``tell`` is called, before it is done, with how many pieces of prompts are to be embedded. Raises
+    EmbedderError.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, *, tell: Callable[[int], None] = lambda _: None) -> None:
+        self._tell = tell
         self._embedder = services.embedder()
         self._memo = Memo(services.settings.data)
         made = cards(services, self._embedder)
@@ -139,6 +141,6 @@ class Shelf:
 
     def _embedded(self, some: Sequence[Card]) -> list[Vectors]:
         pieces = [piece for card in some for piece in card.pieces]
-        rows = self._memo.vectors(self._embedder, pieces, input_type="document")
+        rows = self._memo.vectors(self._embedder, pieces, input_type="document", tell=self._tell)
         ends = np.cumsum([len(card.pieces) for card in some]).tolist()
         return [rows[end - len(card.pieces) : end] for card, end in zip(some, ends, strict=True)]

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from api.prompts.cards import Card
     from api.prompts.similar import Cluster, Shelf
 
+_MANY = 200
+"""Pieces of prompts that take long enough to embed for a person to wonder."""
 _WIDTH = 70
 """Characters of a description in a table."""
 
@@ -28,7 +30,7 @@ def search(
     from api.cli.common import services
     from api.prompts.similar import Shelf
 
-    shelf = Shelf(services(data))
+    shelf = Shelf(services(data), tell=_tell)
     found = shelf.search(text, k=k)
     if as_json:
         print_json(
@@ -58,7 +60,7 @@ def clusters(
     from api.cli.common import services
     from api.prompts.similar import Shelf
 
-    shelf = Shelf(services(data))
+    shelf = Shelf(services(data), tell=_tell)
     found = shelf.clusters(at=at)
     advice = shelf.categories()
     if as_json:
@@ -122,6 +124,11 @@ def _card(card: Card) -> dict[str, Any]:
 def _about(card: Card) -> str:
     text = one_line(card.facts.description)
     return text if len(text) <= _WIDTH else text[: _WIDTH - 1].rsplit(" ", 1)[0] + "…"
+
+
+def _tell(pieces: int) -> None:
+    if pieces >= _MANY:
+        typer.echo(f"Embedding {number(pieces, 'piece')} of prompts; they are remembered.", err=True)
 
 
 def _tell_broken(shelf: Shelf) -> None:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from api.cli.prompts import exchange, labels, library, lint, render, review, show, similar, stats, testing
+from api.cli.prompts import (
+    exchange,
+    labels,
+    library,
+    lint,
+    lock,
+    render,
+    review,
+    show,
+    similar,
+    stats,
+    testing,
+)
 
 app = typer.Typer(
     no_args_is_help=True, help="The prompt library: write, version, review, test and share prompts."
@@ -36,3 +48,5 @@ app.command("unpack")(exchange.unpack)
 app.command("search")(similar.search)
 app.command("clusters")(similar.clusters)
 app.command("stats")(stats.stats)
+app.command("lock")(lock.lock)
+app.command("verify")(lock.verify)

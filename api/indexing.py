@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexes import upkeep
+from indexes.traces import TraceStore
 from ingest.decide import needs_move
 from rag.errors import EvaluationError
 from rag.sentences import split_sentences
@@ -46,16 +47,26 @@ def build_index(services: Services, name: str, *, wait: float = PATIENCE, on_pro
 
 
 def audit_index(
-    services: Services, name: str, *, sample: int, recall: float, questions: Path | None = None
+    services: Services,
+    name: str,
+    *,
+    sample: int,
+    recall: float,
+    questions: Path | None = None,
+    logged: bool = False,
 ) -> upkeep.Audit:
-    """Measure a collection's index with the questions of a file, one a line, or with sentences of its own
-    chunks, one of each of ``sample``. Raises UnknownCollection, NotFound, EvaluationError, EmbedderError.
+    """Measure a collection's index with ``sample`` questions at most: those of a file, one a line; those that
+    people asked it last, where ``logged``; or sentences of its own chunks, one of each.
+
+    Raises UnknownCollection, NotFound, EvaluationError, EmbedderError.
     """
     catalogue = services.catalogue()
-    if questions is None:
-        asked = [_sentence(chunk.text) for chunk in upkeep.sampled(catalogue, name, sample)]
-    else:
+    if questions is not None:
         asked = _lines(questions)[:sample]
+    elif logged:
+        asked = _logged(services, name)[:sample]
+    else:
+        asked = [_sentence(chunk.text) for chunk in upkeep.sampled(catalogue, name, sample)]
     embedder = services.answering_embedder(name)
     return upkeep.audit(catalogue, name, embedder.embed(asked, input_type="query"), recall=recall)
 
@@ -64,6 +75,19 @@ def _sentence(text: str) -> str:
     """The longest sentence that is no longer than a question may be; else how the text begins."""
     sentences = [text[start:end] for start, end in split_sentences(text) if end - start <= LONGEST]
     return max(sentences, key=len, default=text[:LONGEST])
+
+
+def _logged(services: Services, name: str) -> list[str]:
+    """The questions that a collection was asked, each once, the last first."""
+    services.recorder.flush()  # the last may be of this moment
+    with TraceStore.open(services.settings.data) as store:
+        traces = [trace for trace in store.find() if name in trace.collections and trace.kept == "text"]
+    if not traces:
+        raise EvaluationError(
+            f"no trace holds the text of a question to {name!r}: rag ask, or the server, leaves them where "
+            '[traces] is enabled and keeps "text"; or measure with --questions FILE'
+        )
+    return list(dict.fromkeys(trace.question for trace in traces))
 
 
 def _lines(path: Path) -> list[str]:

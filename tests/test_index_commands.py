@@ -124,6 +124,11 @@ def test_audit_measures_and_advises(knowledge, tmp_path):
     assert [one["effort"] for one in report["tried"]] == [0.25, 0.5, 1, 2, 4, 8]
     assert report["advice"] == 0.25  # so few rows are read whole
     assert "effort = 0.25 is the least tried" in rag("index", "audit").stdout
+    assert "there are no traces in" in rag("index", "audit", "--logged", code=2).stderr
+    for _ in range(2):
+        rag("ask", "When does the harbour open?")
+    assert told("index", "audit", "--logged")["questions"] == 1
+    assert "two sources" in rag("index", "audit", "--logged", "--questions", "asked.txt", code=2).stderr
     (tmp_path / "empty.txt").write_text("\n")
     assert "holds no question" in rag("index", "audit", "--questions", "empty.txt", code=2).stderr
     assert "cannot be read" in rag("index", "audit", "--questions", "none.txt", code=2).stderr

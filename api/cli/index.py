@@ -166,6 +166,9 @@ def audit(
         Path | None,
         typer.Option(help="File of questions, one a line; else sentences of the collection's own chunks."),
     ] = None,
+    logged: Annotated[
+        bool, typer.Option("--logged", help="Measure with the last questions that people asked it.")
+    ] = False,
     recall: Annotated[
         float,
         typer.Option(help="Recall@10 to reach: the advice is the least effort that does.", min=0, max=1),
@@ -179,14 +182,19 @@ def audit(
     """
     from api.cli.common import services
     from api.indexing import audit_index
+    from rag.errors import InvalidSetting
 
     wired = services(data, collection)
-    found = audit_index(wired, wired.settings.collection, sample=sample, recall=recall, questions=questions)
+    if logged and questions:
+        raise InvalidSetting("--logged and --questions are two sources of questions: name one")
+    found = audit_index(
+        wired, wired.settings.collection, sample=sample, recall=recall, questions=questions, logged=logged
+    )
     now = next(one for one in found.tried if one.effort == found.effort)
     if as_json:
         print_json(asdict(found))
     else:
-        typer.echo(_audited(found, recall=recall, own=questions is None))
+        typer.echo(_audited(found, recall=recall, own=not (questions or logged)))
     if now.recall_at_10 < recall:
         raise typer.Exit(1)
 

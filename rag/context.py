@@ -10,17 +10,16 @@ from typing import Literal, TypeAlias
 
 from rag.neutral import neutral
 from rag.sentences import split_sentences
+from rag.shingles import Shingles
 from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import Chunk, Hit
-from rag.words import folded, spans
+from rag.words import spans
 
 Between: TypeAlias = Callable[[Chunk, int, int], str]
 """A chunk, start, end -> that part of its document's text."""
 
 Reason: TypeAlias = Literal["near-duplicate", "budget", "cut"]
 
-NEAR_DUPLICATE = 0.9
-"""A chunk is dropped when this share of its word triples stands in a better passage already."""
 MAX_SKIPPED = 3
 """Hits that did not fit, after which no more are tried: the room that is left holds next to nothing."""
 DRAWS = 20
@@ -144,7 +143,7 @@ def fit(
     Hits are taken in their order. One that overlaps or touches a passage of the same document is
     merged into it by its span, so that nothing stands twice; so is one with nothing but white space
     between, where ``between`` is given to read it. One whose words stand in a better passage already
-    (:data:`NEAR_DUPLICATE` of its triples, and all of its numbers) is dropped. The first that no longer
+    (:class:`rag.shingles.Shingles` says when) is dropped. The first that no longer
     fits gives as many of its first sentences as do, and the context is full; where not one of them
     fits, or they would stand before what they touch, it is skipped, and smaller ones behind it may still
     come in (:data:`MAX_SKIPPED`). Only the very first may be cut at a word's end. Then documents stand in
@@ -159,7 +158,7 @@ def fit(
     nonce = nonce or _fresh_nonce(hits)
     left_out: list[LeftOut] = []
     passages: list[Passage] = []
-    kept: dict[int, _Words] = {}  # by id of the hit
+    kept: dict[int, Shingles] = {}  # by id of the hit
     cost = _Cost(count_tokens, nonce)
     skipped = 0
     full = False
@@ -178,7 +177,7 @@ def fit(
             continue
         passage = Passage(0, hit.chunk.document_id, hit.chunk.start, hit.chunk.end, hit.chunk.text, (hit,))
         touching = [other for other in passages if _gap(other, passage, between) is not None]
-        words = _Words.of(hit.chunk.text)
+        words = Shingles.of(hit.chunk.text)
         if not touching:
             twin = next((p for p in passages if any(words.stand_in(kept[id(h)]) for h in p.hits)), None)
             if twin is not None:
@@ -199,7 +198,7 @@ def fit(
                 continue
             detail = f"shortened to its first {len(cut.text)} of {len(passage.text)} characters to fit"
             left_out.append(LeftOut(hit, "cut", detail))
-            candidate, words = placed(others, touching, cut), _Words.of(cut.text)
+            candidate, words = placed(others, touching, cut), Shingles.of(cut.text)
             full = True
         passages = candidate
         kept[id(hit)] = words
@@ -321,22 +320,3 @@ class _Cost:
         if about not in self._counts:
             self._counts[about] = self._count_tokens(replace(passage, number=1).block(self._nonce))
         return self._counts[about]
-
-
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """A text as its word triples (Broder 1997, "On the resemblance and containment of documents")."""
-
-    triples: frozenset[tuple[str, ...]]
-    numbers: frozenset[str]
-
-    @staticmethod
-    def of(text: str) -> _Words:
-        words = folded(text)
-        triples = zip(words, words[1:], words[2:], strict=False) if len(words) > 2 else [tuple(words)]
-        return _Words(frozenset(triples), frozenset(word for word in words if word[0].isdigit()))
-
-    def stand_in(self, other: _Words) -> bool:
-        """Whether ``other`` says all of this. Two clauses that differ in a figure say different things."""
-        shared = len(self.triples & other.triples)
-        return shared >= NEAR_DUPLICATE * len(self.triples) and self.numbers <= other.numbers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rag.words import fold, spans
+from rag.words import folded
 
 NEAR_DUPLICATE = 0.9
 """A text stands in another when the other holds this share of its word triples."""
@@ -20,7 +20,7 @@ class Shingles:
     @staticmethod
     def of(text: str) -> Shingles:
         """Those of a text. One of one or two words is a single shingle."""
-        words = [fold(word) for _, _, word in spans(text)]
+        words = folded(text)
         triples = zip(words, words[1:], words[2:], strict=False) if len(words) > 2 else [tuple(words)]
         return Shingles(frozenset(triples), frozenset(word for word in words if word[0].isdigit()))
 

@@ -22,7 +22,7 @@ from rag.prompts.template import PromptTemplate
 from rag.shingles import Shingles
 from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import Vectors, clean_text
-from rag.words import fold, spans
+from rag.words import folded
 
 VARIABLE = "examples"
 """The input of a prompt that the examples fill: a list of ``{input, output}``."""
@@ -205,11 +205,7 @@ def _same(question: str, asked: Shingles, input: str, words: Shingles) -> bool:
     """Whether an example's input is the question, whole or nearly, in either direction."""
     if asked.stand_in(words) or words.stand_in(asked):
         return True
-    return _folded(question) == _folded(input)
-
-
-def _folded(text: str) -> list[str]:
-    return [fold(word) for _, _, word in spans(text)] or text.split()
+    return (folded(question) or question.split()) == (folded(input) or input.split())
 
 
 def _written(examples: Sequence[Example]) -> str:

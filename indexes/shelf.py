@@ -27,9 +27,9 @@ class TermShelf:
 
     def __init__(self, texts: Sequence[str], *, languages: Iterable[str]) -> None:
         self.languages = tuple(sorted(set(languages)))
-        self._texts = [text.split() for text in texts]
-        self._sets = [frozenset(terms) for terms in self._texts]
-        self._lengths = np.array([len(terms) for terms in self._texts], dtype=np.float64)
+        self._texts = tuple(texts)
+        self._sets = [frozenset(text.split(" ")) for text in texts]
+        self._lengths = np.array([text.count(" ") + 1 for text in texts], dtype=np.float64)
 
     @property
     def count(self) -> int:
@@ -53,6 +53,6 @@ class TermShelf:
         asked = question.rarity.keys()
         for place, held in enumerate(self._sets):
             for term in asked & held:
-                times = self._texts[place].count(term)
+                times = self._texts[place].split(" ").count(term)
                 found[place] += question.rarity[term] * times * (_K1 + 1) / (times + norm[place])
         return found.astype(np.float32)

@@ -75,12 +75,12 @@ class _Source:
     text: str = ""
     facts: Facts | None = None
 
-    @property
-    def key(self) -> str:
-        """What its card is remembered by."""
-        facts = self.facts.as_json() if self.facts else ""
-        whole = "\0".join([self.name, self.digest, facts])
-        return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
+    key: str = field(init=False)
+    """What its card is remembered by."""
+
+    def __post_init__(self) -> None:
+        whole = f"{self.name}\0{self.digest}".encode("utf-8", "surrogatepass")
+        object.__setattr__(self, "key", hashlib.sha256(whole).hexdigest())
 
 
 def cards(services: Services, embedder: SentenceTransformerEmbedder) -> Cards:

@@ -14,7 +14,7 @@ test: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest -n 3 --dist loadfile  # three on two cores: tests wait for the disk too
 
 $(VENV)/.installed: pyproject.toml tools/setup.sh
 	PYTHON="$(PYTHON)" sh tools/setup.sh $(VENV)

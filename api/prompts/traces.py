@@ -84,7 +84,9 @@ class Recorder:
         """Why the last traces could not be written, "" while all is well."""
 
     def put(self, trace: Trace) -> None:
-        """Have a trace written soon."""
+        """Have a trace written soon; none where there is no data folder, which a question does not make."""
+        if not self._data.is_dir():
+            return
         with self._lock:
             if len(self._waiting) >= MOST_WAITING:
                 self._tell("they come faster than they are written; some are left out")

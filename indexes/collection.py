@@ -270,8 +270,9 @@ def _check_alike(now: Moment) -> None:
         if other.fingerprint != first.fingerprint:
             raise EmbedderMismatch(
                 f"{now[0].name!r} was embedded with {first.name!r} ({first.fingerprint[:12]}), {view.name!r} "
-                f"with {other.name!r} ({other.fingerprint[:12]}), and vectors of different models do not compare: "
-                f"search them one at a time, or embed one anew (rag index build --collection {view.name})"
+                f"with {other.name!r} ({other.fingerprint[:12]}), and vectors of different models do not "
+                "compare: search them one at a time, or embed one anew "
+                f"(rag index build --collection {view.name})"
             )
 
 

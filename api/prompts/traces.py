@@ -85,7 +85,7 @@ class Recorder:
 
     def put(self, trace: Trace) -> None:
         """Have a trace written soon; none where there is no data folder, which a question does not make."""
-        if not self._data.is_dir():
+        if not self._data.exists():
             return
         with self._lock:
             if len(self._waiting) >= MOST_WAITING:

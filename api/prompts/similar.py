@@ -15,7 +15,7 @@ from indexes.question import ask
 from indexes.shelf import TermShelf
 from indexes.terms import STEMMED
 from rag.errors import InvalidQuery
-from rag.prompts.similar import NEAR, groups, middle, placed, suggestions
+from rag.prompts.similar import NEAR, centre, groups, middle, placed, suggestions
 from rag.prompts.twins import Twins
 from rag.retrieve.fuse import evidence, ranked, words
 from rag.shingles import Shingles
@@ -136,8 +136,9 @@ class Shelf:
 
     @cached_property
     def _rows(self) -> Vectors:
-        centre = middle(np.stack([middle(rows) for rows in self._embedded(self._shipped)]))
-        return placed(self._vectors, centre=centre)
+        shipped = np.stack([middle(rows) for rows in self._embedded(self._shipped)])
+        own = [rows for card, rows in zip(self.cards, self._vectors, strict=True) if card.origin != "shipped"]
+        return placed(self._vectors, centre=centre(shipped, own))
 
     def _embedded(self, some: Sequence[Card]) -> list[Vectors]:
         pieces = [piece for card in some for piece in card.pieces]

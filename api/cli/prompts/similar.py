@@ -52,7 +52,7 @@ def search(
 def clusters(
     at: Annotated[
         float, typer.Option("--at", help="Likeness from which on prompts count as near-duplicates, 0 to 1.")
-    ] = 0.85,
+    ] = 0.9,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexes import upkeep
-from indexes.traces import TraceStore
 from ingest.decide import needs_move
 from rag.errors import EvaluationError
 from rag.sentences import split_sentences
@@ -79,8 +78,7 @@ def _sentence(text: str) -> str:
 
 def _logged(services: Services, name: str) -> list[str]:
     """The questions that a collection was asked, each once, the last first."""
-    services.recorder.flush()  # the last may be of this moment
-    with TraceStore.open(services.settings.data) as store:
+    with services.traces() as store:
         traces = [trace for trace in store.find() if name in trace.collections and trace.kept == "text"]
     if not traces:
         raise EvaluationError(

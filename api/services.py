@@ -295,6 +295,11 @@ class Services:
         found, retriever = self._asking.retriever(collection, mode=mode, reranker=reranker)
         return retriever.trace(found, question, k=k, where=where)
 
+    def traces(self) -> TraceStore:
+        """What was asked until now, to be closed after use. Raises NotFound before the first trace."""
+        self.recorder.flush()
+        return TraceStore.open(self.settings.data)
+
     def feedback(
         self,
         trace: str,
@@ -305,8 +310,7 @@ class Services:
         author: str = "",
     ) -> Feedback:
         """Say something of an answer. Raises as :func:`api.prompts.traces.feedback`."""
-        self.recorder.flush()  # it may be of this moment
-        with TraceStore.open(self.settings.data) as store:
+        with self.traces() as store:
             return feedback(
                 store, self.recorder, trace, score=score, comment=comment, answer=answer, author=author
             )

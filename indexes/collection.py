@@ -21,9 +21,10 @@ import numpy.typing as npt
 
 from indexes.exact import best, scan, similarities
 from indexes.lexical import LexicalIndex
+from indexes.live import Moment, chunks_of, hits_of, holds, languages_of, living, vectors_of
 from indexes.moments import Spread, spread
 from indexes.question import NO_QUESTION, Question, ask
-from indexes.rows import CHUNK, chunk_of, json_of
+from indexes.rows import json_of
 from indexes.views import View, Views
 from rag.errors import EmbedderMismatch, IndexDamaged, InvalidQuery
 from rag.filters import Where
@@ -42,8 +43,6 @@ from rag.types import (
 
 Scores: TypeAlias = npt.NDArray[np.float32]
 Found: TypeAlias = tuple[Keys, Scores]
-Moment: TypeAlias = Sequence[View]
-"""The collections of a search, in one read transaction; without those that nothing was put in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +67,6 @@ NAMED_CHUNKS = (
     "ORDER BY d.key, c.ordinal"
 )
 
-# "+space_id": rows are found by key; SQLite would rather walk all of the spaces' chunks.
-_CHUNKS = (
-    f"{CHUNK} JOIN json_each(?) asked ON asked.value = c.key "  # noqa: S608
-    "WHERE +c.space_id IN (SELECT value FROM json_each(?))"
-)
-_VECTORS = (
-    "SELECT c.key, v.vector FROM json_each(?) asked JOIN chunks c ON c.key = asked.value "
-    "JOIN vectors v ON v.id = c.vector_id "
-    "WHERE +c.space_id IN (SELECT value FROM json_each(?)) ORDER BY c.key"
-)
 
 METADATA_NAMES = (  # each name by a search for the one after it: of a million rows a few dozen are read
     "WITH RECURSIVE names(name) AS (SELECT min(name) FROM document_metadata UNION ALL "
@@ -129,14 +118,14 @@ class SqliteCollection:
         """The k live chunks with the highest cosine to ``vector`` (shape (dim,)), ties by key. Raises as
         :meth:`rank`."""
         _check(k)
-        return self._searched(lambda now: _hits(now, self._near(now, vector, k=k, where=where)), [])
+        return self._searched(lambda now: hits_of(now, self._near(now, vector, k=k, where=where)), [])
 
     def matching(self, text: str, *, k: int, where: Where) -> list[Hit]:
         """The k live chunks with the highest BM25 score for the words of ``text``; only those that match.
         Raises as :meth:`rank`."""
         _check(k)
         return self._searched(
-            lambda now: _hits(now, self._match(now, _asked(text, now), k=k, where=where)), []
+            lambda now: hits_of(now, self._match(now, _asked(text, now), k=k, where=where)), []
         )
 
     def rank(
@@ -165,7 +154,7 @@ class SqliteCollection:
         def weighed(now: Moment) -> Candidates:
             if vector is not None:
                 self._check_vector(vector, now[0].space)
-            alive = np.array(sorted(key for view in now for key in _living(view, keys)), dtype=np.int64)
+            alive = np.array(sorted(key for view in now for key in living(view, keys)), dtype=np.int64)
             return _weighed(now, alive, vector, _asked(text, now))
 
         return self._searched(weighed, NO_CANDIDATES)
@@ -179,7 +168,7 @@ class SqliteCollection:
                 allowed = self._views.allowed(view, where)
                 asked = (view.space_id, json_of(list(names)), view.space_id, NAMED)
                 for name, key in view.db.execute(NAMED_CHUNKS, asked):
-                    if allowed is None or _holds(allowed, key):
+                    if allowed is None or holds(allowed, key):
                         keys.setdefault(name, []).append(key)
             return {name: np.array(each, dtype=np.int64) for name, each in keys.items()}
 
@@ -197,11 +186,11 @@ class SqliteCollection:
     def vectors(self, keys: Keys) -> tuple[Keys, Vectors]:
         """See :class:`rag.protocols.Collection`."""
         nothing = NO_CANDIDATES.keys, np.empty((0, 0), np.float32)
-        return self._searched(lambda now: _vectors(now, keys), nothing)
+        return self._searched(lambda now: vectors_of(now, keys), nothing)
 
     def read(self, keys: Sequence[int]) -> list[Chunk]:
         """The chunks of these keys, in this order; those that died meanwhile are left out."""
-        return self._searched(lambda now: _read(now, keys), [])
+        return self._searched(lambda now: chunks_of(now, keys), [])
 
     def _near(self, now: Moment, vector: Vectors, *, k: int, where: Where) -> Ranking:
         self._check_vector(vector, now[0].space)
@@ -294,7 +283,7 @@ def _best_live(legs: Sequence[_Leg], *, k: int) -> Ranking:
             keys, scores = leg.search(k=fetch)
             last = len(keys) < fetch
             if not leg.alive:
-                inside = np.isin(keys, _living(leg.view, keys))
+                inside = np.isin(keys, living(leg.view, keys))
                 keys, scores = keys[inside], scores[inside]
             if last or len(keys) >= k:
                 break
@@ -328,7 +317,7 @@ def _weighed(
     means = np.zeros(len(keys), np.float32)
     found = Spread(0.0, 0.0, {})
     if vector is not None:
-        rest, rows = _vectors(now, np.setdiff1d(keys, near.keys, assume_unique=True))
+        rest, rows = vectors_of(now, np.setdiff1d(keys, near.keys, assume_unique=True))
         if len(rest):
             cosines[np.searchsorted(keys, rest)] = similarities(rows, vector)
         moments = [view.delta.moments(view.db, commit=view.commit) for view in now]
@@ -336,7 +325,7 @@ def _weighed(
         found = spread(moments, vector)
         means[:] = found.mean
         if len(found.languages) > 1:
-            spoken = _languages(now[0].db, keys)
+            spoken = languages_of(now[0].db, keys)
             means[:] = [found.languages.get(spoken.get(key, ""), found.mean) for key in keys.tolist()]
     rest = np.setdiff1d(keys, match.keys, assume_unique=True)
     if question.rarity:
@@ -355,52 +344,3 @@ def _lexical(view: View) -> list[LexicalIndex]:
     """The indexes that hold the collection's texts together."""
     newest = view.delta.texts(view.db, commit=view.commit)
     return [*newest] if view.generation is None else [*newest, view.generation.lexical]
-
-
-def _living(view: View, keys: Keys) -> list[int]:
-    if not len(keys):
-        return []
-    rows = view.db.execute(
-        "SELECT key FROM chunks WHERE key IN (SELECT value FROM json_each(?)) AND +space_id = ?",
-        (json_of(keys.tolist()), view.space_id),
-    )
-    return [key for (key,) in rows]
-
-
-def _holds(keys: Keys, key: int) -> bool:
-    """Whether a key is among these, which rise."""
-    place = int(np.searchsorted(keys, key))
-    return place < len(keys) and int(keys[place]) == key
-
-
-def _spaces(now: Moment) -> str:
-    return json_of([view.space_id for view in now])
-
-
-def _vectors(now: Moment, keys: Keys) -> tuple[Keys, Vectors]:
-    """The stored vectors of these chunks: of those that are alive, by key."""
-    rows = now[0].db.execute(_VECTORS, (json_of(keys.tolist()), _spaces(now))).fetchall()
-    found = np.array([key for key, _ in rows], dtype=np.int64)
-    matrix = np.frombuffer(b"".join(vector for _, vector in rows), dtype=np.float32)
-    return found, matrix.reshape(len(rows), now[0].space.embedder.dim)
-
-
-def _read(now: Moment, keys: Sequence[int]) -> list[Chunk]:
-    asked = json_of(list(keys)), _spaces(now)
-    chunks = {chunk.key: chunk for chunk in map(chunk_of, now[0].db.execute(_CHUNKS, asked))}
-    return [chunks[key] for key in keys if key in chunks]
-
-
-def _hits(now: Moment, ranking: Ranking) -> list[Hit]:
-    scores = dict(zip(ranking.keys.tolist(), ranking.scores.tolist(), strict=True))
-    return [Hit(chunk, scores[chunk.key]) for chunk in _read(now, list(scores))]
-
-
-def _languages(db: sqlite3.Connection, keys: Keys) -> dict[int, str]:
-    """The language of each of these chunks that has one."""
-    rows = db.execute(
-        "SELECT c.key, m.value FROM json_each(?) asked JOIN chunks c ON c.key = asked.value "
-        "JOIN document_metadata m ON m.document_key = c.document_key AND m.name = 'language'",
-        (json_of(keys.tolist()),),
-    )
-    return dict(rows.fetchall())

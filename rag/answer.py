@@ -12,7 +12,7 @@ from rag.citations import Citation, read_citations
 from rag.confidence import Calibration, Confidence
 from rag.context import Between, Context, fit
 from rag.errors import OverBudget
-from rag.extract import NOTICE, extract, nothing_found
+from rag.extract import NOTICE, extract, nothing_found, says_nothing
 from rag.filters import EVERYTHING, Where, as_json, of
 from rag.prompts import PromptTemplate, RenderedPrompt, load
 from rag.prompts.examples import VARIABLE as EXAMPLES
@@ -23,7 +23,7 @@ from rag.retrieve import MAX_K, Retriever, Trail, checked_question
 from rag.support import gather
 from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import Hit
-from rag.words import fold, language_of, spans
+from rag.words import language_of
 
 DEFAULT_BUDGET = 2000
 """Tokens of context where neither the call nor the prompt says: what small models still read well."""
@@ -331,13 +331,8 @@ class _Draft:
 
 def _read_answer(text: str, *, template: PromptTemplate, context: Context) -> _Finding:
     citations, unknown = read_citations(text, context)
-    said = _plain(text)
-    admitted = not said or any(_plain(phrase) in said for phrase in template.not_found)
+    admitted = says_nothing(text, template.not_found)
     return _Finding(citations, unknown, found=bool(citations) or not admitted)
-
-
-def _plain(text: str) -> str:
-    return " ".join(fold(word) for _, _, word in spans(text))
 
 
 def _parameters(chat: ChatModel) -> Mapping[str, Any]:

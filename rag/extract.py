@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rag.context import Context, Passage
 from rag.protocols import Embedder
 from rag.sentences import split_sentences
-from rag.words import Language, Terms, fold, is_stop_word, language_named, language_of, spans
+from rag.words import Language, Terms, fold, folded, is_stop_word, language_named, language_of, spans
 
 NOT_FOUND: Mapping[Language, str] = {
     "en": "I could not find this in the knowledge base.",
@@ -48,6 +48,17 @@ def nothing_found(question: str, sentences: Sequence[str] = ()) -> str:
     language = language_of(question) or "en"
     own = (each for each in sentences if language_of(each) == language)
     return next(own, sentences[0] if sentences else NOT_FOUND[language])
+
+
+def says_nothing(text: str, sentences: Iterable[str]) -> bool:
+    """Whether an answer admits that nothing answers: it is empty, or says one of these sentences, in
+    whatever letters and signs.
+
+    >>> says_nothing("Sorry: I DO NOT know!", ["I do not know."]), says_nothing("At noon.", ["Unknown."])
+    (True, False)
+    """
+    said = " ".join(folded(text))
+    return not said or any(" ".join(folded(sentence)) in said for sentence in sentences)
 
 
 @dataclass(frozen=True, slots=True)

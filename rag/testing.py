@@ -22,7 +22,7 @@ from rag.filters import Where, of, passes
 from rag.protocols import Embedder, Message, Offsets, PutDocument, Writer
 from rag.retrieve.links import name_of
 from rag.types import Candidates, Chunk, Document, EmbedderInfo, Keys, Vectors, text_hash
-from rag.words import fold, spans
+from rag.words import folded
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -171,7 +171,7 @@ class MemoryCollection:
 
 
 def _folded(text: str) -> list[str]:
-    return [fold(word) for _, _, word in spans(text)]
+    return folded(text)
 
 
 class EchoModel:

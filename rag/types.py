@@ -209,6 +209,11 @@ def clean_text(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "\ufffd")
 
 
+def text_digest(text: str) -> str:
+    """SHA-256 (hex) of a file's text, whatever characters it holds."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def text_hash(text: str) -> bytes:
     """SHA-256 of a text (32 bytes): with an embedder's fingerprint, the address of its vector."""
     return hashlib.sha256(text.encode("utf-8")).digest()

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from indexes.library import doctor, labels, review
-from indexes.library.rows import sha256
 from indexes.library.store import PromptLibrary
 from rag.errors import LabelProtected, NotFound, PromptError, UnknownPrompt
 from rag.prompts import PromptTemplate
 from rag.prompts.versions import Draft, Facts, checked_name, reference
+from rag.types import text_digest
 
 BODY = "---\ndescription: Says hi.\ninputs: [{name: who}]\n---\nuser:\nHi {{ who }}"
 
@@ -149,7 +149,7 @@ def test_tests_must_have_passed_as_they_are_now(library):
         return str(error.value)
 
     assert "were never run" in refused()
-    digest = sha256("tests: [one]")
+    digest = text_digest("tests: [one]")
     library.record_run("hi", 1, digest, 1, 1, 0, {"case": "one"}, "ana")
     assert "1 failed" in refused()
     library.record_run("hi", 1, digest, 1, 0, 1, {}, "ana")
@@ -159,7 +159,7 @@ def test_tests_must_have_passed_as_they_are_now(library):
     library.record_run("hi", 1, digest, 2, 0, 0, {}, "ana")
     library.push([], author="ana", tests={"hi": "tests: [two]"})
     assert "changed since they were run" in refused()
-    library.record_run("hi", 1, sha256("tests: [two]"), 2, 0, 0, {}, "ana")
+    library.record_run("hi", 1, text_digest("tests: [two]"), 2, 0, 0, {}, "ana")
     assert labels.move(library, "hi", 1, "production", author="ana") == (0, 1)
     runs = library.runs("hi", 1)
     assert ([run.passed for run in runs], runs[-1].detail) == ([2, 2, 0, 1, 1], {"case": "one"})

@@ -41,7 +41,6 @@ def feedback(
     from api.prompts.lessons import append_line, append_test, as_judgement, as_test
     from api.prompts.lessons import evidence as quoted_by
     from api.prompts.library import author_of
-    from indexes.traces import TraceStore
     from rag.errors import InvalidQuery
 
     if sum((up, down, score is not None)) > 1:
@@ -50,7 +49,7 @@ def feedback(
         raise InvalidQuery("choose one of --evidence and --nothing")
     given = 1.0 if up else 0.0 if down else score
     wired = services(data)
-    with TraceStore.open(wired.settings.data) as store:
+    with wired.traces() as store:
         trace = store.get(name)
         said = None
         if given is not None or comment or answer or not (to_test or to_judgement):
@@ -67,11 +66,11 @@ def feedback(
         numbers = [] if nothing else evidence
         quoted = quoted_by(wired.catalogue(), trace, every, passages=numbers)
         if to_test:
-            made["test"] = as_test(trace, every, quoted)
-            append_test(to_test, as_test(trace, every, quoted))
+            test = made["test"] = as_test(trace, every, quoted)
+            append_test(to_test, test)
         if to_judgement:
-            made["judgement"] = as_judgement(trace, quoted)
-            append_line(to_judgement, as_judgement(trace, quoted))
+            judgement = made["judgement"] = as_judgement(trace, quoted)
+            append_line(to_judgement, judgement)
     if as_json:
         print_json({"trace": trace.id, "feedback": said.as_json() if said else None, **made})
         return

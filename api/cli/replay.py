@@ -90,7 +90,6 @@ def diff(
     from api.cli.progress import counted
     from api.prompts.compare import asking, compare, logged, questions
     from api.services import connect
-    from indexes.traces import TraceStore
     from rag.errors import InvalidQuery
 
     if sum(map(bool, (prompts, generations, changed))) > 1:
@@ -99,7 +98,7 @@ def diff(
         )
     overrides = _settings(changed)
     wired = services(data)
-    with TraceStore.open(wired.settings.data) as store:
+    with wired.traces() as store:
         found = store.find(wanted(prompt=prompt, since=since))
     asked = questions(found, most=sample)
     opened: list[Services] = [wired]

@@ -36,9 +36,8 @@ WIDTH = 60
 def stored(data: Path | None) -> TraceStore:
     """The traces of the data folder in use. Raises NotFound before the first one."""
     from api.cli.common import services
-    from indexes.traces import TraceStore
 
-    return TraceStore.open(services(data).settings.data)
+    return services(data).traces()
 
 
 def wanted(
@@ -123,10 +122,9 @@ def show(name: TraceArgument, data: DataOption = None, as_json: JsonOption = Fal
     """Show one trace: question, answer, passages with what became of them, cost and feedback."""
     from api.cli.common import services
     from api.prompts.passages import shown
-    from indexes.traces import TraceStore
 
     wired = services(data)
-    with TraceStore.open(wired.settings.data) as store:
+    with wired.traces() as store:
         trace = store.get(name)
         said = store.said([trace.id])[trace.id]
     chunks = shown(wired.catalogue(), trace) if trace.chunks and wired.exists else []

@@ -6,12 +6,10 @@ where it changed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,10 +17,12 @@ from indexes.library.force import in_force, sources
 from indexes.memo import Memo
 from indexes.terms import text_terms
 from rag.errors import RagError
-from rag.prompts import PromptTemplate, part_reader
+from rag.prompts import PromptTemplate
 from rag.prompts.anatomy import instructions_of
+from rag.prompts.folder import SHIPPED, SUFFIX, part_reader, prompt_files, shipped_files
 from rag.prompts.similar import windows
-from rag.prompts.versions import SUFFIX, Facts, plain
+from rag.prompts.versions import Facts, plain
+from rag.types import text_digest
 from rag.words import language_of
 
 if TYPE_CHECKING:
@@ -79,13 +79,12 @@ class _Source:
     """What its card is remembered by."""
 
     def __post_init__(self) -> None:
-        whole = f"{self.name}\0{self.digest}".encode("utf-8", "surrogatepass")
-        object.__setattr__(self, "key", hashlib.sha256(whole).hexdigest())
+        object.__setattr__(self, "key", text_digest(f"{self.name}\0{self.digest}"))
 
 
 def cards(services: Services, embedder: SentenceTransformerEmbedder) -> Cards:
     """Those of the settings' folder, of the library and of the shipped prompts."""
-    shipped = {one.name: one for one in _shipped()}
+    shipped = {name: _read(name, "shipped", file.read_text("utf-8")) for name, file in shipped_files()}
     own = {one.name: one for one in _of_library(services)}
     folder = {one.name: one for one in _files(services.settings.prompts.dir)}
     used = {**shipped, **own, **folder}
@@ -129,7 +128,7 @@ def _about(
     """What is remembered of a prompt. Raises RagError for a file that cannot be read."""
     facts, variants = one.facts, tuple[str, ...]()
     if facts is None:
-        home = services.settings.prompts.dir if one.origin == "file" else _HOME
+        home = services.settings.prompts.dir if one.origin == "file" else SHIPPED
         template = PromptTemplate.parse(text, name=one.name, read=part_reader(home))
         facts, variants = Facts.of(template), tuple(template.variants.values())
     own = re.sub(r"[ \t]+", " ", instructions_of(text)).strip()
@@ -164,31 +163,15 @@ def _of_library(services: Services) -> Iterator[_Source]:
             yield _Source(one.name, "library", reference, one.digest, facts=one.facts)
 
 
-_HOME = files("rag.prompts").joinpath("shipped")
-
-
-def _shipped() -> Iterator[_Source]:
-    for file in _HOME.iterdir():
-        if file.name.endswith(SUFFIX):
-            yield _read(file.name.removesuffix(SUFFIX), "shipped", file.read_text("utf-8"))
-
-
 def _files(folder: Path) -> Iterator[_Source]:
-    """The prompts in the folder; what a name that begins with _ or . holds is a part of others, or hidden."""
-    if not folder.is_dir():
-        return
-    for path in folder.rglob(f"*{SUFFIX}"):
-        below = path.relative_to(folder)
-        if any(step.startswith(("_", ".")) for step in below.parts):
-            continue
+    for name, path in prompt_files(folder):
         try:
             text = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError):
             text = ""  # which, read as a prompt, has no message
-        yield _read(below.as_posix().removesuffix(SUFFIX), "file", text)
+        yield _read(name, "file", text)
 
 
 def _read(name: str, origin: Origin, text: str) -> _Source:
     text = plain(text)
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return _Source(name, origin, name, digest, text)
+    return _Source(name, origin, name, text_digest(text), text)

@@ -14,7 +14,8 @@ from rag.errors import InvalidPack, InvalidTemplate, NotFound, PromptError, Stor
 from rag.prompts import part_reader
 from rag.prompts.exchange import Converted, exported, format_of, imported, pack, stem_of
 from rag.prompts.exchange.source import MAX_FILE
-from rag.prompts.versions import SUFFIX, TESTS, checked_name
+from rag.prompts.folder import SUFFIX, TESTS
+from rag.prompts.versions import checked_name
 
 if TYPE_CHECKING:
     from api.prompts.library import Found

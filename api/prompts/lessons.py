@@ -16,7 +16,7 @@ from api.prompts.passages import shown
 from rag.errors import InvalidQuery, StorageError
 from rag.prompts.testing.suite import read_suite
 from rag.sentences import split_sentences
-from rag.words import fold, spans
+from rag.words import folded
 
 if TYPE_CHECKING:
     from indexes.catalogue import Catalogue
@@ -177,7 +177,7 @@ def _asked(trace: Trace) -> None:
 
 
 def _words(text: str) -> set[str]:
-    return {fold(word) for _, _, word in spans(text)}
+    return set(folded(text))
 
 
 def _read(path: Path) -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from rag import prompts
 from rag.errors import InvalidTemplate, PromptError, UnknownPrompt
 from rag.prompts import PromptTemplate
-from rag.prompts.versions import LATEST, PRODUCTION, SUFFIX, TESTS, Version, reference
+from rag.prompts.folder import SUFFIX, TESTS
+from rag.prompts.versions import LATEST, PRODUCTION, Version, reference
 
 if TYPE_CHECKING:
     from api.services import Services

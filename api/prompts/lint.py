@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.prompts.library import find
 from rag.errors import NotFound, PromptError
-from rag.prompts import PromptTemplate, names, part_reader
+from rag.prompts import PromptTemplate
 from rag.prompts.anatomy import instructions_of
+from rag.prompts.folder import SUFFIX, part_reader, prompt_files, shipped_files
 from rag.prompts.lint import Finding, lint, refused, variants_of
 from rag.prompts.twins import Twins
-from rag.prompts.versions import LATEST, SUFFIX
+from rag.prompts.versions import LATEST
 
 if TYPE_CHECKING:
     from api.services import Services
@@ -90,18 +90,11 @@ def _read(services: Services, text: str) -> Iterator[_Read]:
 
 def _folder(services: Services, folder: Path) -> Iterator[_Read]:
     root = _root(services, folder)
-    found = [_file(path, root) for path in _files(folder)]
+    found = [_file(path, root) for _, path in prompt_files(folder) if path.is_file()]
     if not found:
         raise NotFound(f"there are no prompts (*{SUFFIX}) in {folder}")
     variants = {path for each in found if each.template for path in each.template.variants.values()}
     yield from (each for each in found if f"{each.name}{SUFFIX}" not in variants)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """The files of prompts: as for a push, none that begins with _ or a dot."""
-    for path in sorted(folder.rglob(f"*{SUFFIX}")):
-        if not any(step.startswith(("_", ".")) for step in path.relative_to(folder).parts) and path.is_file():
-            yield path
 
 
 def _root(services: Services, path: Path) -> Path:
@@ -136,17 +129,13 @@ def _shown(path: Path) -> str:
 def _texts(services: Services, read: Iterable[_Read]) -> dict[str, str]:
     """The instructions of all prompts there are, by name: the file comes before the library's, that before
     the shipped one, as when a prompt is named."""
-    sources: dict[str, str] = {}
-    shipped = files("rag.prompts").joinpath("shipped")
-    for name in names():
-        sources[name] = shipped.joinpath(f"{name}{SUFFIX}").read_text("utf-8")
+    sources = {name: file.read_text("utf-8") for name, file in shipped_files()}
     if services.has_library:
         library = services.library()
         for name in library.names():
             sources[name] = library.version(name, LATEST).source
-    own = services.settings.prompts.dir
-    for path in _files(own) if own.is_dir() else ():
-        name = path.relative_to(own).as_posix().removesuffix(SUFFIX)
-        sources[name] = path.read_text("utf-8", errors="replace")
+    for name, path in prompt_files(services.settings.prompts.dir):
+        if path.is_file():
+            sources[name] = path.read_text("utf-8", errors="replace")
     sources.update((each.name, each.template.source) for each in read if each.template)
     return {name: instructions_of(source) for name, source in sources.items()}

@@ -11,6 +11,7 @@ from api.prompts.library import Found, find
 from indexes.library.review import Review, review_of
 from rag import prompts
 from rag.prompts import PromptTemplate
+from rag.prompts.anatomy import body_of
 from rag.prompts.versions import LATEST, Draft, Facts, Version
 
 if TYPE_CHECKING:
@@ -130,21 +131,8 @@ def shown(services: Services, reference: str) -> Shown:
         for key, value in _facts(template).items()
         if key not in told and not key.startswith("variable ")
     }
-    body = _body(template.source)
+    body = body_of(template.source)[0].strip("\n")
     return Shown(template, found.origin, version, latest, labels, review, found.tests, facts, body)
-
-
-def _body(source: str) -> str:
-    """A prompt's file without its header.
-
-    >>> _body("---\\nname: hi\\n---\\nuser:\\nHi!")
-    'user:\\nHi!'
-    """
-    lines = source.split("\n")
-    if lines[0].rstrip() != "---":
-        return source.strip("\n")
-    end = next(number for number, line in enumerate(lines[1:], 1) if line.rstrip() == "---")
-    return "\n".join(lines[end + 1 :]).strip("\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,11 @@ from ingest.names import uri_of
 from rag import prompts
 from rag.errors import NotFound, PromptError, UnknownCollection
 from rag.prompts.examples import ExampleSettings
+from rag.prompts.folder import SUFFIX, prompt_files
 from rag.prompts.lock import Change, Lock, LockedCollection, LockedPrompt, Value, changes
-from rag.prompts.versions import plain
+from rag.prompts.versions import PRODUCTION, plain
 from rag.sketch import Sketch
+from rag.types import text_digest
 
 if TYPE_CHECKING:
     from api.services import Services
@@ -39,16 +41,14 @@ class Made:
 def every_name(services: Services) -> list[str]:
     """The prompts that are locked where none is named: the folder's, the library's that are in production,
     and the one that ``rag ask`` takes."""
-    shipped = set(prompts.names())
-    own = set(prompts.names(folder=services.settings.prompts.dir))
     folder = services.settings.prompts.dir
-    named = {name for name in own if name not in shipped or (folder / f"{name}.prompty").is_file()}
+    named = {name for name, _ in prompt_files(folder)}
     variants = set[str]()
     for name in named:
         for path in prompts.load(name, folder=folder).variants.values():
-            variants.add(path.removesuffix(".prompty"))
+            variants.add(path.removesuffix(SUFFIX))
     if services.has_library:
-        named |= {entry.name for entry in services.library().entries() if "production" in entry.labels}
+        named |= {entry.name for entry in services.library().entries() if PRODUCTION in entry.labels}
     return sorted(named - variants | {services.settings.prompts.default})
 
 
@@ -124,9 +124,9 @@ def _prompt(services: Services, found: Found) -> LockedPrompt:
         if examples.file:
             chosen = f"{examples.file} by {services.settings.embedder.model}"
     return LockedPrompt(
-        source=_sha256(template.source),
-        parts={path: _sha256(text) for path, text in template.parts.items()},
-        tests=_sha256(plain(found.tests)) if found.tests else "",
+        source=text_digest(template.source),
+        parts={path: text_digest(text) for path, text in template.parts.items()},
+        tests=text_digest(plain(found.tests)) if found.tests else "",
         collections=tuple(answered_from) if "context" in template.names else (),
         examples=chosen,
         digest=template.digest,
@@ -170,10 +170,6 @@ def _settings(services: Services) -> dict[str, dict[str, Value]]:
             "max_tokens": llm.max_tokens,
         },
     }
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def read(file: Path) -> Lock:

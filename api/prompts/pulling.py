@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag.errors import PromptError, UnknownPrompt
+from rag.prompts.folder import SUFFIX, TESTS
 from rag.prompts.parts import path_of
-from rag.prompts.versions import LATEST, SUFFIX, TESTS, Version, checked_label, plain, reference
+from rag.prompts.versions import LATEST, Version, checked_label, plain, reference
 
 if TYPE_CHECKING:
     from api.services import Services

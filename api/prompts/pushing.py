@@ -6,7 +6,6 @@ the report; the others go on, and all of them become versions in one transaction
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,8 +15,10 @@ from typing import TYPE_CHECKING
 from api.prompts.library import author_of
 from rag.errors import NotFound, PromptError, RagError
 from rag.prompts import PromptTemplate, part_reader
+from rag.prompts.folder import SUFFIX, TESTS
 from rag.prompts.testing.suite import read_suite
-from rag.prompts.versions import SUFFIX, TESTS, Draft, checked_label, checked_name, plain
+from rag.prompts.versions import Draft, checked_label, checked_name, plain
+from rag.types import text_digest
 
 if TYPE_CHECKING:
     from api.services import Services
@@ -153,7 +154,7 @@ def _plan_tests(plan: Plan, read: _Reader, names: Mapping[str, str], heads: Mapp
             head = heads.get(name)
             try:
                 text = read(path)
-                if head is None or head.tests != _sha256(text):
+                if head is None or head.tests != text_digest(text):
                     read_suite(text, name=path)
                     plan.tests[name] = text
             except (RagError, OSError, UnicodeDecodeError) as error:
@@ -162,8 +163,8 @@ def _plan_tests(plan: Plan, read: _Reader, names: Mapping[str, str], heads: Mapp
 
 def _as_it_was(head: Head, path: str, read: _Reader) -> bool:
     try:
-        return _sha256(read(path)) == head.sha256 and all(
-            _sha256(read(part)) == digest for part, digest in head.parts.items()
+        return text_digest(read(path)) == head.sha256 and all(
+            text_digest(read(part)) == digest for part, digest in head.parts.items()
         )
     except (RagError, OSError, UnicodeDecodeError):
         return False
@@ -218,10 +219,6 @@ def _files(folder: Path) -> Iterator[str]:
         below = Path(place).relative_to(folder).as_posix()
         before = "" if below == "." else f"{below}/"
         yield from (f"{before}{name}" for name in files if not name.startswith(("_", ".")))
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _told(error: Exception) -> str:

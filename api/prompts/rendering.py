@@ -79,6 +79,6 @@ def render(
     values: dict[str, Any] = dict(variables)
     if template.examples and VARIABLE not in values and question:
         chosen = ExampleSets(services)(template, question)
-        values[VARIABLE] = [{"input": each.input, "output": each.output} for each in chosen]
+        values[VARIABLE] = [each.as_value() for each in chosen]
     empty = fit((), budget=0) if "context" not in values else None
     return Shown(template, template.render(values, context=empty), model, None, None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from api.prompts.passages import shown_chunk
 from rag.errors import InvalidQuery, RagError, UnknownPrompt
-from rag.prompts.versions import SUFFIX
+from rag.prompts.folder import SUFFIX
 from rag.sentences import split_sentences
 
 if TYPE_CHECKING:

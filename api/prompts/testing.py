@@ -15,12 +15,13 @@ from api.prompts.library import Found, author_of, find
 from rag.answer import Answer, Retrieved
 from rag.errors import NotFound, PromptError, UnknownPrompt
 from rag.prompts.examples import VARIABLE
+from rag.prompts.folder import SUFFIX, TESTS
 from rag.prompts.template import PromptTemplate
 from rag.prompts.testing.checks import Tools
 from rag.prompts.testing.recorded import NotRecorded, RecordedModel, Recordings
 from rag.prompts.testing.runs import Reply, Result, cases_of, counts, given_context, reply_from, run
 from rag.prompts.testing.suite import Case, Suite, read_suite
-from rag.prompts.versions import PRODUCTION, SUFFIX, TESTS, reference
+from rag.prompts.versions import PRODUCTION, reference
 from rag.protocols import ChatModel, Message
 
 if TYPE_CHECKING:

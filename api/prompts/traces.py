@@ -266,7 +266,6 @@ def feedback(
     Raises InvalidQuery for nothing said, or for a corrected answer where answers are not kept; NotFound,
     LockHeld.
     """
-    recorder.flush()
     if score is None and not comment.strip() and not answer.strip():
         raise InvalidQuery("nothing is said: give --up, --down, --score, a --comment or a corrected --answer")
     if score is not None and not 0 <= score <= 1:

@@ -9,13 +9,13 @@ from contextlib import closing
 from pathlib import Path
 
 from indexes import truth
-from indexes.library.rows import sha256
 from indexes.library.schema import LIBRARY
 from indexes.store import Database, Store
 from indexes.traces import TRACES
 from indexes.truth import Finding
 from rag.errors import RagError
 from rag.prompts.template import digest_of
+from rag.types import text_digest
 
 RESTORE = "put a backup back with `rag restore`, or move {} away: `rag prompts push` makes it anew"
 FORGET = "move {} away: the next `rag ask` makes another; or put a backup back with `rag restore`"
@@ -50,7 +50,7 @@ def _of(folder: Path, database: Database, mend: str, checked: Counter[str]) -> I
 def _library(db: sqlite3.Connection, checked: Counter[str]) -> Iterator[str]:
     texts: dict[int, str] = {}
     for key, digest, text in db.execute("SELECT id, sha256, text FROM texts"):
-        if sha256(text) != digest:
+        if text_digest(text) != digest:
             yield f"a text ({key}) is not what its digest says"
         texts[key] = text
     parts: dict[int, dict[str, str]] = {}

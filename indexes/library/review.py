@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from indexes.library import rows
 from rag.errors import LabelProtected, PromptError
 from rag.prompts.versions import checked_label
+from rag.types import text_digest
 
 if TYPE_CHECKING:
     from indexes.library.store import PromptLibrary
@@ -243,7 +244,7 @@ def _untested(db: sqlite3.Connection, prompt: int, number: int) -> str:
     if run is None:
         return "its tests were never run"
     digest, passed, failed, unevaluated = run
-    if digest != rows.sha256(tests):
+    if digest != text_digest(tests):
         return "its tests changed since they were run"
     if failed or unevaluated or not passed:
         return f"its tests did not pass: {failed} failed, {unevaluated} not evaluated, {passed} passed"

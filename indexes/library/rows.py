@@ -3,13 +3,13 @@ transaction."""
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from datetime import UTC, datetime
 from difflib import get_close_matches
 
 from rag.errors import UnknownPrompt
 from rag.prompts.versions import LATEST, PRODUCTION, Event, Version
+from rag.types import text_digest
 
 VERSION = (
     "SELECT v.id, p.name, v.number, t.text, v.digest, v.author, v.message, v.created_at FROM versions v "
@@ -26,14 +26,9 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def sha256(text: str) -> str:
-    """Of a text as UTF-8, in hex."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def text_id(db: sqlite3.Connection, text: str) -> int:
     """The row of a text, written if it is new."""
-    digest = sha256(text)
+    digest = text_digest(text)
     db.execute("INSERT INTO texts(sha256, text) VALUES(?, ?) ON CONFLICT DO NOTHING", (digest, text))
     return int(db.execute("SELECT id FROM texts WHERE sha256 = ?", (digest,)).fetchone()[0])
 

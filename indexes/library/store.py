@@ -132,7 +132,7 @@ class PromptLibrary:
             return rows.labels_of(db, rows.prompt_id(db, name))
 
     def tests(self, name: str) -> str | None:
-        """The newest tests of a prompt, as their file; their digest is ``rows.sha256`` of it."""
+        """The newest tests of a prompt, as their file; their digest is ``text_digest`` of it."""
         with self.store.reading() as db:
             return review.tests_of(db, rows.prompt_id(db, name))
 

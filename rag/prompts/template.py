@@ -6,7 +6,6 @@ of its own, so a value can be anything at all (a role line, Jinja, a fence) and 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from rag.prompts.values import Input, checked
 from rag.prompts.variants import best
 from rag.protocols import Message
 from rag.tokens import TokenCounter, estimate_tokens
+from rag.types import text_digest
 
 if TYPE_CHECKING:
     pass
@@ -311,7 +311,7 @@ def _path(name: str) -> str:
 def digest_of(text: str, parts: Mapping[str, str]) -> str:
     """Of the text alone where there are no parts: then it is that of the file, as any tool computes it."""
     whole = json.dumps([text, sorted(parts.items())]) if parts else text
-    return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
+    return text_digest(whole)
 
 
 def _not_in(text: str, nonce: str) -> str:

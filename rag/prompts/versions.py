@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from rag.errors import InvalidTemplate, PromptError
+from rag.prompts.folder import SUFFIX
 from rag.prompts.template import PromptTemplate
 
-SUFFIX = ".prompty"
-TESTS = ".tests.yaml"
 PRODUCTION, LATEST = "production", "latest"
 LONGEST = 200
 """Characters of a prompt's name."""

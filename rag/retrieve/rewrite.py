@@ -21,7 +21,7 @@ from rag.errors import ModelError
 from rag.prompts import PromptTemplate, load
 from rag.protocols import ChatModel
 from rag.types import clean_text
-from rag.words import fold, spans
+from rag.words import folded
 
 Way: TypeAlias = Literal["queries", "hyde"]
 
@@ -117,4 +117,4 @@ def read_queries(text: str, question: str) -> tuple[str, ...]:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(fold(word) for _, _, word in spans(text))
+    return tuple(folded(text))

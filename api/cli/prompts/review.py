@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -59,16 +60,7 @@ def approve(
     data: DataOption = None,
 ) -> None:
     """Say that a version is good: somebody other than who pushed it."""
-    from api.cli.common import services
-    from api.prompts.library import author_of, version_named
-    from indexes.library import review
-
-    wired = services(data)
-    prompt, which = version_named(name)
-    judged = review.judge(
-        wired.library(), prompt, which, "approve", author=author_of(wired, author), why=message
-    )
-    typer.echo(one_line(f"Approved {judged.name}@{judged.number}; {stands(judged)}"))
+    _judge(name, "approve", message, author, data)
 
 
 def reject(
@@ -78,6 +70,12 @@ def reject(
     data: DataOption = None,
 ) -> None:
     """Say that a version is not good. It stands until you approve the version."""
+    _judge(name, "reject", message, author, data)
+
+
+def _judge(
+    name: str, verdict: Literal["approve", "reject"], message: str, author: str, data: Path | None
+) -> None:
     from api.cli.common import services
     from api.prompts.library import author_of, version_named
     from indexes.library import review
@@ -85,9 +83,10 @@ def reject(
     wired = services(data)
     prompt, which = version_named(name)
     judged = review.judge(
-        wired.library(), prompt, which, "reject", author=author_of(wired, author), why=message
+        wired.library(), prompt, which, verdict, author=author_of(wired, author), why=message
     )
-    typer.echo(one_line(f"Rejected {judged.name}@{judged.number}; {stands(judged)}"))
+    said = {"approve": "Approved", "reject": "Rejected"}[verdict]
+    typer.echo(one_line(f"{said} {judged.name}@{judged.number}; {stands(judged)}"))
 
 
 def reviews(data: DataOption = None, as_json: JsonOption = False) -> None:

@@ -35,13 +35,12 @@ def stats(
     from api.cli.common import services
     from api.prompts.drift import drift_of
     from api.prompts.stats import told_apart, use
-    from indexes.traces import TraceStore
     from rag.errors import InvalidQuery
 
     if by not in ("", "prompt", "version", "label", "day"):
         raise InvalidQuery(f"--by {by!r}: choose prompt, version, label or day")
     wired = services(data)
-    with TraceStore.open(wired.settings.data) as store:
+    with wired.traces() as store:
         facts = store.facts(wanted(prompt=name, label=label, since=since))
     uses = use(facts, by=cast("By", by or ("version" if name else "prompt")))
     apart = told_apart(uses)

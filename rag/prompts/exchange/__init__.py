@@ -14,6 +14,7 @@ from rag.errors import InvalidTemplate, PromptError
 from rag.prompts.exchange import dotprompt, github, langchain, openai, promptfoo, prompty
 from rag.prompts.exchange.draft import Converted, Draft, ReadFile
 from rag.prompts.exchange.source import cleaned, json_of, yaml_of
+from rag.prompts.folder import SUFFIX, TESTS
 from rag.prompts.template import PromptTemplate
 from rag.prompts.testing.suite import read_suite
 
@@ -26,7 +27,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "langchain": langchain.SUFFIX,
         "openai": openai.SUFFIX,
         "promptfoo": promptfoo.SUFFIX,
-        "prompty": prompty.SUFFIX,
+        "prompty": SUFFIX,
     }
 )
 """The formats, and how the names of their files end."""
@@ -111,7 +112,7 @@ def imported(text: str, *, format: str, name: str, open: ReadFile = _nothing) ->
             drafts = promptfoo.read(text, name=name, open=_opening(open))
         case "prompty":
             template = PromptTemplate.parse(text, name=name, read=open)
-            return Converted({f"{name}{prompty.SUFFIX}": text, **template.parts})
+            return Converted({f"{name}{SUFFIX}": text, **template.parts})
         case _:
             raise _unknown(format)
     files: dict[str, str] = {}
@@ -121,7 +122,7 @@ def imported(text: str, *, format: str, name: str, open: ReadFile = _nothing) ->
         if twice := sorted(set(made) & set(files)):
             raise InvalidTemplate(f"two prompts would be {twice[0]}: give them labels that differ")
         lost += told
-        tests = f"{draft.name}{prompty.TESTS}"
+        tests = f"{draft.name}{TESTS}"
         if tests in made:
             try:
                 read_suite(made[tests], name=tests)
@@ -144,11 +145,11 @@ def exported(template: PromptTemplate, *, format: str, tests: str | None = None)
     if format not in FORMATS:
         raise _unknown(format)
     if format == "prompty":
-        files = {f"{template.name}{prompty.SUFFIX}": template.source, **template.parts}
-        return Converted(files | ({f"{template.name}{prompty.TESTS}": tests} if tests else {}))
+        files = {f"{template.name}{SUFFIX}": template.source, **template.parts}
+        return Converted(files | ({f"{template.name}{TESTS}": tests} if tests else {}))
     suite: Any = None
     if tests:
-        read_suite(tests, name=f"{template.name}{prompty.TESTS}")
+        read_suite(tests, name=f"{template.name}{TESTS}")
         data = yaml_of(tests)
         suite = data if isinstance(data, Mapping) else {"tests": data}
     draft, lost = prompty.draft_of(template, tests=suite)

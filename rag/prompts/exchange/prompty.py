@@ -8,12 +8,11 @@ from typing import Any
 from rag.errors import InvalidTemplate
 from rag.prompts.exchange.draft import MAX_TAGS, Draft, Role, Turn, merged
 from rag.prompts.exchange.jinja import read, written
+from rag.prompts.folder import SUFFIX, TESTS
 from rag.prompts.front import Front
 from rag.prompts.parts import ROLE
 from rag.prompts.template import PromptTemplate
 from rag.prompts.values import Input
-
-SUFFIX, TESTS = ".prompty", ".tests.yaml"
 
 
 def files(draft: Draft) -> dict[str, str]:

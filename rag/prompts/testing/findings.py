@@ -21,7 +21,7 @@ from rag.protocols import ChatModel, Embedder
 from rag.sentences import split_sentences
 from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import clean_text
-from rag.words import fold, language_of, spans
+from rag.words import folded, language_of
 
 Finding: TypeAlias = tuple[bool, float, str]
 """Whether it holds, how far (0 to 1), and what is the case."""
@@ -265,7 +265,7 @@ def _plain(text: str) -> str:
 
 
 def _words(text: str) -> str:
-    return f" {' '.join(fold(word) for _, _, word in spans(text))} "
+    return f" {' '.join(folded(text))} "
 
 
 # --- by a model ----------------------------------------------------------------------------------

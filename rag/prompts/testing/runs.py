@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from rag.citations import read_citations
 from rag.context import Context, fit
 from rag.errors import PromptError, RagError
-from rag.extract import NOT_FOUND, extract, nothing_found
+from rag.extract import NOT_FOUND, extract, nothing_found, says_nothing
 from rag.prompts.template import PromptTemplate
 from rag.prompts.testing.checks import Outcome, Subject, Tools, combined, evaluate
 from rag.prompts.testing.recorded import NotRecorded
@@ -20,7 +20,6 @@ from rag.prompts.testing.suite import Case, Given, Suite
 from rag.protocols import ChatModel
 from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import Chunk, Hit
-from rag.words import fold, spans
 
 RunStatus: TypeAlias = Literal["passed", "failed", "unevaluated", "error"]
 
@@ -214,10 +213,4 @@ def says_found(text: str, template: PromptTemplate, context: Context | None) -> 
     prompt has it say that there is nothing."""
     if context is not None and read_citations(text, context)[0]:
         return True
-    said = _plain(text)
-    phrases = (*template.not_found, *NOT_FOUND.values())
-    return bool(said) and not any(_plain(phrase) in said for phrase in phrases)
-
-
-def _plain(text: str) -> str:
-    return " ".join(fold(word) for _, _, word in spans(text))
+    return not says_nothing(text, (*template.not_found, *NOT_FOUND.values()))

@@ -16,7 +16,6 @@ as code is kept and told as not evaluated: no test passes because nobody looked.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -28,6 +27,7 @@ from rag.errors import PromptError
 from rag.prompts.testing.assertions import Assertion, read_assertion, share
 from rag.prompts.testing.located import Part, read_yaml, referred
 from rag.prompts.versions import plain
+from rag.types import text_digest
 
 MAX_COMBINATIONS = 1000
 """Tests that one test may become by the lists among its variables."""
@@ -139,8 +139,7 @@ def _read(text: str, name: str) -> Suite:
         _case(referred(part, document), default, document, number)
         for number, part in enumerate(tests.value, 1)
     )
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return Suite(name, cases, description, digest, text)
+    return Suite(name, cases, description, text_digest(text), text)
 
 
 def _case(part: Part, default: Part, root: Part, number: int) -> Case:

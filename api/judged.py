@@ -13,7 +13,7 @@ from api.rerankers import LATE
 from ingest.decide import texts_source
 from ingest.job import Progress
 from rag.errors import EvaluationError
-from rag.evaluate import JudgedSet, Row, document_scores, evaluate, read_beir
+from rag.evaluate import Evaluation, JudgedSet, document_scores, evaluate, read_beir
 from rag.types import Query
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Outcome:
     """The rows of one evaluation, and what it was run on."""
 
     judged: JudgedSet
-    rows: tuple[Row, ...]
+    rows: tuple[Evaluation, ...]
     documents: int
     chunks: int
 
@@ -57,7 +57,7 @@ def evaluate_set(
     if unknown:
         raise EvaluationError(f"no system {unknown[0]!r}; there are {', '.join(known)}")
     judged = read_beir(folder, queries=queries)
-    if not judged.has_corpus:
+    if judged.corpus is None:
         raise EvaluationError(f"{folder} has no corpus.jsonl: there is nothing to search in")
     collection = f"eval-{secrets.token_hex(6)}"
     source = texts_source(judged.documents())

@@ -175,10 +175,11 @@ NO_CANDIDATES = Candidates(np.empty(0, np.int64), _NONE, _NONE, _NONE, 0.0, 0.0,
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question with its id, as an evaluation set names it."""
+    """A question with its id, as an evaluation set names it; ``metadata`` is its language, its kind, …"""
 
     id: str
     text: str
+    metadata: Metadata = field(default_factory=dict, kw_only=True, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ def test_a_judged_query_without_results_counts_zero():
     queries = [Query("q1", "a"), Query("q2", "b")]
     qrels = {"q1": {"a": 1}, "q2": {"b": 1}}
     [row] = evaluate({"half": lambda query: [("a", 1.0)] if query.id == "q1" else []}, queries, qrels)
-    assert (row.scores["nDCG@10"], row.scores["R@100"], row.queries) == (0.5, 0.5, 2)
+    assert (row.scores["nDCG@10"], row.scores["R@100"], len(row.questions)) == (0.5, 0.5, 2)
 
 
 def test_a_query_that_failed_is_told_apart_and_not_averaged():
@@ -110,9 +110,13 @@ def test_a_query_that_failed_is_told_apart_and_not_averaged():
     queries = [Query("q1", "a"), Query("q2", "b")]
     qrels = {"q1": {"a": 1}, "q2": {"b": 1}}
     rows = evaluate({"s": system}, queries, qrels, progress=lambda *step: heard.append(step))
-    assert (rows[0].scores["nDCG@10"], rows[0].queries, rows[0].errors) == (1.0, 1, (("q2", "gone"),))
+    assert (rows[0].scores["nDCG@10"], len(rows[0].by_query["nDCG@10"]), rows[0].errors) == (
+        1.0,
+        1,
+        (("q2", "gone"),),
+    )
     assert heard == [("s", 1, 2), ("s", 2, 2)]
-    assert json.loads(json.dumps(rows[0].as_json()))["errors"] == [{"query": "q2", "message": "gone"}]
+    assert json.loads(json.dumps(rows[0].summary()))["errors"] == [{"query": "q2", "message": "gone"}]
 
 
 def test_rows_come_in_the_order_of_the_systems_and_measures_by_their_names():
@@ -205,8 +209,8 @@ def test_missing_files_and_other_encodings_are_named(tmp_path):
         read_beir(folder, split="dev")
     (folder / "corpus.jsonl").unlink()
     judged = read_beir(folder)
-    assert not judged.has_corpus
-    with pytest.raises(EvaluationError, match=r"corpus\.jsonl is missing"):
+    assert judged.corpus is None
+    with pytest.raises(EvaluationError, match=r"has no documents of its own"):
         list(judged.documents())
     (folder / "queries.jsonl").write_bytes('{"_id": "q1", "text": "¿uno?"}'.encode("latin-1"))
     with pytest.raises(EvaluationError, match=r"queries\.jsonl:1: not UTF-8"):

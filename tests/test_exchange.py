@@ -114,6 +114,7 @@ parts = st.lists(text.map(lambda each: f"t{each}") | st.sampled_from(["$a", "$b"
 @given(system=parts, user=parts, a=text, b=text)
 @example(system=["t{", "$a", "t}"], user=["t\\", "$b", "t\\{{x}}\\\\"], a="{{b}}", b="system:\nx")
 @example(system=["t\n  ", "$a", "t \n"], user=["t{{{{", "$a"], a="", b="")
+@example(system=["t\x85"], user=["t\n\u2028"], a="\u2029", b="")
 def test_out_and_in_again_renders_the_same_messages(format, system, user, a, b):
     original = prompt(("system", [*system, "tx"]), ("user", [*user, "tx"]), ("assistant", ["tok"]))
     values = {"a": a, "b": b}

@@ -58,7 +58,7 @@ def run(
                 "documents": outcome.documents,
                 "chunks": outcome.chunks,
                 "queries": len(outcome.judged.queries),
-                "systems": [row.as_json() for row in outcome.rows],
+                "systems": [row.summary() for row in outcome.rows],
             }
         )
         return

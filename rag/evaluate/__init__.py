@@ -4,16 +4,20 @@ Everything here takes callables and values; it knows nothing of indexes.
 """
 
 from rag.evaluate.compare import Comparison, Verdict, compare
-from rag.evaluate.judged import JudgedSet, Qrels, read_beir
-from rag.evaluate.measure import MEASURES, Row, Run, document_scores, evaluate, measured
+from rag.evaluate.formats.beir import read_beir
+from rag.evaluate.judged import JudgedSet
+from rag.evaluate.judgements import Judgement, Qrels
+from rag.evaluate.measure import MEASURES, Evaluation, Found, Run, document_scores, evaluate, measured
 from rag.evaluate.paired import bootstrap, holm, mcnemar, sign_flip
 
 __all__ = [
     "MEASURES",
     "Comparison",
+    "Evaluation",
+    "Found",
     "JudgedSet",
+    "Judgement",
     "Qrels",
-    "Row",
     "Run",
     "Verdict",
     "bootstrap",

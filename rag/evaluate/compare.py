@@ -16,16 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from rag.errors import EvaluationError
+from rag.evaluate.measure import FALSE_ANSWERS
 from rag.evaluate.paired import DRAWS, bootstrap, holm, mcnemar, sign_flip, student
 
 Verdict: TypeAlias = Literal["better", "worse", "equivalent", "cannot tell"]
 Values: TypeAlias = Mapping[str, float]
-"""Query id -> what a measure gave for it; a ``Row.by_query`` holds one of these a measure."""
+"""Query id -> what a measure gave for it; an ``Evaluation.by_query`` holds one of these a measure."""
 Clusters: TypeAlias = Mapping[str, str]
 """Query id -> the cluster it belongs to."""
 
 POWER = 0.8
 """The chance of seeing a difference that is called detectable: the field's convention (Cohen 1988)."""
+LOWER_IS_BETTER = frozenset({FALSE_ANSWERS, "cpu_ms", "ms", "tokens"})
 _JOINED = {"better": "than", "worse": "than", "equivalent": "to"}
 
 _Floats: TypeAlias = npt.NDArray[np.float64]
@@ -102,11 +104,12 @@ def compare(
 ) -> tuple[Comparison, ...]:
     """Every other system against ``baseline`` in every measure, by system, then measure.
 
-    ``values`` is system -> measure -> query -> value, such as ``{row.system: row.by_query}``. Verdicts:
+    ``values`` is system -> measure -> query -> value, such as ``{one.system: one.by_query}``. Verdicts:
 
     - *equivalent*: the whole interval lies within ``margin``, the difference that was declared, before
       looking, not to matter. It comes first: a small difference stays small however sure it is.
-    - *better*, *worse*: the corrected p is at most ``alpha``.
+    - *better*, *worse*: the corrected p is at most ``alpha``. Of a measure in ``LOWER_IS_BETTER`` and of a
+      cost, less is better.
     - *cannot tell*: neither; always so with fewer clusters than any test can decide on (6 at 0.05).
 
     Raises EvaluationError for a system or measure that is not there, or no query in common.
@@ -234,7 +237,7 @@ def _judged(
     if enough and -margin <= low and high <= margin:
         verdict: Verdict = "equivalent"
     elif enough and p_holm <= alpha:
-        verdict = "better" if difference > 0 else "worse"
+        verdict = "better" if (difference > 0) != (pair.measure in LOWER_IS_BETTER) else "worse"
     else:
         verdict = "cannot tell"
     share = alpha / compared  # what Holm leaves to the smallest p

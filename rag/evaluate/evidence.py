@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from rag.context import BETWEEN_BLOCKS, Context
 from rag.errors import EvaluationError
-from rag.evaluate.judged import records
+from rag.evaluate.formats.beir import records
 from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import clean_text
 

@@ -1,174 +1,85 @@
-"""Judged sets: questions, and which documents answer them according to people."""
+"""Judged sets: questions, and which documents, and which words of them, answer them according to people."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any, TypeAlias
 
 from rag.errors import EvaluationError
-from rag.types import Document, Metadata, MetadataValue, Query, clean_text
+from rag.evaluate.judgements import Judgement, Qrels, consensus, last_words
+from rag.types import Document, Query
 
-Qrels: TypeAlias = Mapping[str, Mapping[str, int]]
-"""Query id -> document id -> grade; relevant from 1 on. What is not there was not judged."""
-
-_SHAPE = "a BEIR folder has queries.jsonl, qrels/test.tsv and, for its documents, corpus.jsonl"
+Corpus = Callable[[], Iterator[Document]]
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedSet:
-    """Questions with judgements. ``queries`` are those with at least one relevant document, in file order.
+    """Questions with judgements; make one with :meth:`of`.
 
-    ``without_relevant`` are the ids of judged queries that have none: no ranking could score on them.
+    ``queries`` are those with at least one relevant document, in the order given, ``unanswerable`` those that
+    are known to have no answer. ``without_relevant`` are the ids of other questions that have none: no
+    ranking could score on them. ``judgements`` are the last words of every judge, ``qrels`` what they come
+    to. ``corpus`` gives the set's own documents, one at a time; None: it is asked of a collection.
     """
 
     name: str
-    folder: Path
     queries: tuple[Query, ...]
     qrels: Qrels = field(repr=False)
+    judgements: tuple[Judgement, ...] = field(repr=False)
+    unanswerable: tuple[Query, ...] = field(default=(), repr=False)
     without_relevant: tuple[str, ...] = ()
+    corpus: Corpus | None = field(default=None, repr=False, compare=False)
+
+    @staticmethod
+    def of(
+        name: str,
+        questions: Iterable[Query],
+        judgements: Iterable[Judgement],
+        *,
+        unanswerable: Iterable[Query] = (),
+        corpus: Corpus | None = None,
+    ) -> JudgedSet:
+        """The set of these. Judgements of questions that are not among them are left out.
+
+        Raises EvaluationError where an id stands twice.
+
+        >>> judged = JudgedSet.of("faq", [Query("q", "When?"), Query("r", "Who?")], [Judgement("q", "d")])
+        >>> [query.id for query in judged.queries], judged.without_relevant, dict(judged.qrels["q"])
+        (['q'], ('r',), {'d': 1})
+        """
+        asked, none = tuple(questions), tuple(unanswerable)
+        ids = [query.id for query in (*asked, *none)]
+        if len(known := set(ids)) < len(ids):
+            twice = next(id for id in known if ids.count(id) > 1)
+            raise EvaluationError(f"{name}: two questions have the id {twice!r}; ids must be unique")
+        kept = tuple(each for each in last_words(judgements) if each.query_id in known)
+        qrels = consensus(kept)
+        relevant = {query for query, grades in qrels.items() if max(grades.values()) > 0}
+        return JudgedSet(
+            name=name,
+            queries=tuple(query for query in asked if query.id in relevant),
+            qrels=qrels,
+            judgements=kept,
+            unanswerable=none,
+            without_relevant=tuple(query.id for query in asked if query.id not in relevant),
+            corpus=corpus,
+        )
 
     @property
-    def has_corpus(self) -> bool:
-        """Whether the set brings its documents, or is to be asked of a collection."""
-        return (self.folder / "corpus.jsonl").is_file()
+    def digest(self) -> str:
+        """SHA-256 (hex) of questions and judgements: two runs on the same digest were judged alike."""
+        plain = [
+            [[query.id, query.text] for query in (*self.queries, *self.unanswerable)],
+            sorted([each.query_id, each.document_id, each.quotation, each.grade] for each in self.judgements),
+        ]
+        return hashlib.sha256(
+            json.dumps(plain, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        ).hexdigest()
 
     def documents(self) -> Iterator[Document]:
-        """The set's documents, one at a time.
-
-        Raises EvaluationError naming file and line; also at the end, when the documents are not those
-        that were judged.
-        """
-        path = self.folder / "corpus.jsonl"
-        judged = {document for grades in self.qrels.values() for document in grades}
-        seen: set[str] = set()
-        met = False
-        for where, record in records(path):
-            document_id = _id(record, where)
-            if document_id in seen:
-                raise EvaluationError(f"{where}: the _id {document_id!r} stands twice; ids must be unique")
-            seen.add(document_id)
-            met = met or document_id in judged
-            text, title = _text(record, "text", where), _text(record, "title", where, default="")
-            yield Document(document_id, text, title=title, metadata=_metadata(record))
-        if not met:
-            raise EvaluationError(
-                f"{path}: none of its {len(seen)} documents is among the {len(judged)} that were judged; "
-                "do corpus and qrels belong together?"
-            )
-
-
-def read_beir(folder: Path, *, split: str = "test", queries: str = "queries.jsonl") -> JudgedSet:
-    """A judged set from a BEIR folder (Thakur et al. 2021): qrels/``split``.tsv and ``queries``.
-
-    Raises EvaluationError naming the file and line, and what mends it.
-    """
-    if not folder.is_dir():
-        raise EvaluationError(f"no folder {folder}; {_SHAPE}")
-    qrels = _read_qrels(folder / "qrels" / f"{split}.tsv")
-    asked: dict[str, str] = {}
-    for where, record in records(folder / queries):
-        query_id = _id(record, where)
-        if query_id in asked:
-            raise EvaluationError(f"{where}: the _id {query_id!r} stands twice; ids must be unique")
-        asked[query_id] = _text(record, "text", where)
-    unknown = [query_id for query_id in qrels if query_id not in asked]
-    if unknown:
-        raise EvaluationError(
-            f"{folder / queries}: {len(unknown)} judged queries are not in it, such as {unknown[0]!r}; "
-            f"does it belong to qrels/{split}.tsv?"
-        )
-    relevant = {query_id for query_id, grades in qrels.items() if max(grades.values()) > 0}
-    if not relevant:
-        raise EvaluationError(f"{folder / 'qrels' / f'{split}.tsv'}: no document is judged relevant")
-    return JudgedSet(
-        name=folder.resolve().name,
-        folder=folder,
-        queries=tuple(Query(query_id, text) for query_id, text in asked.items() if query_id in relevant),
-        qrels=qrels,
-        without_relevant=tuple(query_id for query_id in qrels if query_id not in relevant),
-    )
-
-
-def _read_qrels(path: Path) -> Qrels:
-    qrels: dict[str, dict[str, int]] = {}
-    for number, line in _lines(path):
-        columns = line.split("\t")
-        if number == 1 and columns[0] in ("query-id", "query_id", "qid"):
-            continue
-        if len(columns) != 3:
-            raise EvaluationError(
-                f"{path}:{number}: {len(columns)} columns; write query-id, corpus-id, score, parted by tabs"
-            )
-        query_id, document_id, score = columns
-        try:
-            grade = int(score)
-        except ValueError:
-            raise EvaluationError(f"{path}:{number}: the score {score!r} is not a whole number") from None
-        grades = qrels.setdefault(query_id, {})
-        if grades.setdefault(document_id, grade) != grade:
-            raise EvaluationError(
-                f"{path}:{number}: {document_id!r} is judged twice for {query_id!r}, not alike"
-            )
-    if not qrels:
-        raise EvaluationError(f"{path}: it holds no judgements")
-    return MappingProxyType({query_id: MappingProxyType(grades) for query_id, grades in qrels.items()})
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, with their numbers from 1."""
-    try:
-        with path.open("rb") as file:
-            for number, raw in enumerate(file, 1):
-                try:
-                    line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-                except UnicodeDecodeError:
-                    raise EvaluationError(f"{path}:{number}: not UTF-8; save the file as UTF-8") from None
-                if line.strip():
-                    yield number, line
-    except FileNotFoundError:
-        raise EvaluationError(f"{path} is missing; {_SHAPE}") from None
-    except OSError as error:
-        raise EvaluationError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The JSON objects of a file, each with the file and line where it stands. Raises EvaluationError."""
-    for number, line in _lines(path):
-        where = f"{path}:{number}"
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            raise EvaluationError(f"{where}: not JSON; one object a line is expected") from None
-        if not isinstance(record, dict):
-            raise EvaluationError(f'{where}: not an object such as {{"_id": "1", "text": "…"}}')
-        yield where, record
-
-
-def _id(record: Mapping[str, Any], where: str) -> str:
-    value = record.get("_id")
-    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
-        raise EvaluationError(f"{where}: the _id is missing or empty")
-    return str(value)
-
-
-def _text(record: Mapping[str, Any], key: str, where: str, *, default: str | None = None) -> str:
-    value = record.get(key, default)
-    if not isinstance(value, str):
-        raise EvaluationError(f"{where}: {key!r} is {'missing' if value is None else 'not a text'}")
-    return clean_text(value)
-
-
-def _metadata(record: Mapping[str, Any]) -> Metadata:
-    """The flat part of a record's metadata; what is nested has no place in ours."""
-    given = record.get("metadata")
-    kept: dict[str, MetadataValue] = {}
-    for key, value in given.items() if isinstance(given, dict) else ():
-        if isinstance(value, str | int | float):
-            kept[key] = value
-        elif isinstance(value, list) and all(isinstance(each, str) for each in value):
-            kept[key] = tuple(value)
-    return kept
+        """The set's documents. Raises EvaluationError without any, and what reading them raises."""
+        if self.corpus is None:
+            raise EvaluationError(f"{self.name} has no documents of its own: name a collection to ask")
+        return self.corpus()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,17 +10,20 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from rag.errors import EvaluationError, RagError
-from rag.evaluate.judged import Qrels
+from rag.evaluate.evidence import Gold, Span, evidence
+from rag.evaluate.judgements import Qrels
+from rag.evaluate.paired import bootstrap, finite
 from rag.types import Hit, Query
 
 Ranking: TypeAlias = Sequence[tuple[str, float]]
 """Document ids with scores, higher is better; in any order."""
 
-System: TypeAlias = Callable[[Query], Ranking]
-"""What is evaluated: a question in, a ranking out."""
-
 MEASURES = ("nDCG@10", "R@100", "RR@10", "Judged@10")
 """Names as ir-measures writes them."""
+
+FALSE_ANSWERS = "FalseAnswers"
+KEPT = 0.95
+"""The share of the answerable questions that a threshold has to let through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,33 +44,143 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One system's figures: ``scores`` are means over the ``queries`` it answered, of ``by_query``.
+class Found:
+    """What a system gave for one question, where that is more than a ranking.
 
-    A query on which the system failed is in ``errors`` (query id, message) and in no mean.
-    ``cpu_ms`` is the process's CPU time a query, in milliseconds.
+    ``shown`` are the spans that the first so many tokens of its context hold, by that number of tokens;
+    ``tokens`` are those of the whole context. ``strength`` says how sure it is that the answer is among what
+    it found, on any scale, more is surer; None where it says nothing of that.
+    """
+
+    ranking: Ranking
+    shown: Mapping[int, tuple[Span, ...]] = field(default_factory=dict)
+    tokens: int = 0
+    strength: float | None = None
+
+
+System: TypeAlias = Callable[[Query], Ranking | Found]
+"""What is evaluated: a question in, a ranking out, or a ranking and more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One system, measured on one judged set: what is kept, compared and reported.
+
+    ``by_query`` is measure -> query id -> value, of those that the system answered; a question on which it
+    failed is in ``errors`` (query id, message) and in no mean. ``costs`` is what each question took, by name:
+    ``cpu_ms`` (CPU time of the process, milliseconds), ``ms`` (wall time), ``tokens`` (of the context);
+    ``facts`` what the system took as a whole (``index_bytes``, ``ingest_s``, ``chunks``, ``documents``).
+    ``shown`` and ``strengths`` are as in :class:`Found`, by query. ``questions`` were asked,
+    those without an answer too; ``settings`` are what the system was made of, ``set_digest`` what it was
+    judged by. ``id`` is 0 until it is kept.
     """
 
     run: Run
-    scores: Mapping[str, float]
     by_query: Mapping[str, Mapping[str, float]] = field(repr=False)
-    queries: int
-    cpu_ms: float
+    costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False)
+    shown: Mapping[str, Mapping[int, tuple[Span, ...]]] = field(default_factory=dict, repr=False)
+    strengths: Mapping[str, float] = field(default_factory=dict, repr=False)
     errors: tuple[tuple[str, str], ...] = ()
+    questions: tuple[Query, ...] = field(default=(), repr=False)
+    set_name: str = ""
+    set_digest: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    facts: Mapping[str, float] = field(default_factory=dict)
+    at: str = ""
+    id: int = 0
 
     @property
     def system(self) -> str:
         return self.run.name
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain data, without the run."""
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """The mean of each measure over its questions; a measure that no question has is not there."""
+        return {measure: _mean(values) for measure, values in self.by_query.items() if values}
+
+    @property
+    def cpu_ms(self) -> float:
+        """The process's CPU time a question, in milliseconds."""
+        return _mean(self.costs.get("cpu_ms", {}))
+
+    def interval(self, measure: str, *, level: float = 0.95) -> tuple[float, float]:
+        """Where the mean of ``measure`` lies for questions like these: a bootstrap over them."""
+        return bootstrap(list(self.by_query[measure].values()), level=level)
+
+    def summary(self) -> dict[str, Any]:
+        """Plain data for people and pipes: means with intervals, costs, facts, what failed."""
         return {
+            "run": self.id or None,
             "system": self.system,
+            "set": self.set_name,
+            "set_digest": self.set_digest,
+            "at": self.at,
+            "questions": len(self.questions),
             "scores": dict(self.scores),
-            "queries": self.queries,
-            "cpu_ms": self.cpu_ms,
+            "intervals": {measure: finite(self.interval(measure)) for measure in self.scores},
+            "costs": {name: _mean(values) for name, values in self.costs.items()},
+            "facts": dict(self.facts),
+            "settings": dict(self.settings),
             "errors": [{"query": query, "message": message} for query, message in self.errors],
         }
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain data, but for the id."""
+        return {
+            "system": self.system,
+            "results": {query: list(map(list, found)) for query, found in self.run.results.items()},
+            "by_query": {measure: dict(values) for measure, values in self.by_query.items()},
+            "costs": {name: dict(values) for name, values in self.costs.items()},
+            "shown": {
+                query: {str(budget): [list(span) for span in spans] for budget, spans in by_budget.items()}
+                for query, by_budget in self.shown.items()
+            },
+            "strengths": dict(self.strengths),
+            "errors": [list(each) for each in self.errors],
+            "questions": [[each.id, each.text, dict(each.metadata)] for each in self.questions],
+            "set_name": self.set_name,
+            "set_digest": self.set_digest,
+            "settings": dict(self.settings),
+            "facts": dict(self.facts),
+            "at": self.at,
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any], *, id: int = 0) -> Evaluation:
+        """The inverse of :meth:`as_json`. Raises EvaluationError for what is none.
+
+        >>> one = Evaluation(Run.of("s", {"q": [("a", 1.0)]}), {"RR@10": {"q": 1.0}}, at="2026-01-01")
+        >>> Evaluation.from_json(one.as_json()) == one
+        True
+        """
+        try:
+            results = {
+                str(query): tuple((str(document), float(score)) for document, score in found)
+                for query, found in data["results"].items()
+            }
+            return Evaluation(
+                Run(str(data["system"]), MappingProxyType(results)),
+                data["by_query"],
+                costs=data["costs"],
+                shown={
+                    query: {
+                        int(budget): tuple(Span(*span) for span in spans)
+                        for budget, spans in by_budget.items()
+                    }
+                    for query, by_budget in data["shown"].items()
+                },
+                strengths=data["strengths"],
+                errors=tuple((query, message) for query, message in data["errors"]),
+                questions=tuple(Query(id, text, metadata=more) for id, text, more in data["questions"]),
+                set_name=data["set_name"],
+                set_digest=data["set_digest"],
+                settings=data["settings"],
+                facts=data["facts"],
+                at=data["at"],
+                id=id,
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise EvaluationError(f"not an evaluation as `rag eval export` writes it: {error!r}") from error
 
 
 def document_scores(hits: Iterable[Hit]) -> list[tuple[str, float]]:
@@ -86,44 +200,104 @@ def evaluate(
     qrels: Qrels,
     *,
     measures: Sequence[str] = MEASURES,
+    gold: Gold | None = None,
+    unanswerable: Sequence[Query] = (),
     progress: Callable[[str, int, int], None] | None = None,
-) -> list[Row]:
-    """Every system asked every query; one row a system, in the order given.
+) -> list[Evaluation]:
+    """Every system asked every query; one evaluation a system, in the order given.
 
-    ``progress`` hears the system's name, how many queries are done, and of how many. Raises
-    EvaluationError for an unknown measure, or queries without a relevant judgement.
+    Where there is ``gold`` and a system tells what it has ``shown``, ``Evidence@1000tok`` and its kin are
+    measured too; where there are ``unanswerable`` queries and it tells its ``strength``, ``FalseAnswers``.
+    ``progress`` hears the system's name, how many queries are done, and of how many. Raises EvaluationError
+    for an unknown measure, or queries without a relevant judgement.
 
     >>> qrels = {"q1": {"a": 1}, "q2": {"b": 1}}
-    >>> [row] = evaluate({"s": lambda query: [("a", 1.0)]}, [Query("q1", "?"), Query("q2", "?")], qrels)
-    >>> row.scores["nDCG@10"], row.scores["RR@10"]
+    >>> [one] = evaluate({"s": lambda query: [("a", 1.0)]}, [Query("q1", "?"), Query("q2", "?")], qrels)
+    >>> one.scores["nDCG@10"], one.scores["RR@10"]
     (0.5, 0.5)
     """
     _parsed(measures)
-    rows = []
+    evaluations = []
     for name, system in systems.items():
-        results: dict[str, Ranking] = {}
+        found: dict[str, Found] = {}
         errors: list[tuple[str, str]] = []
-        spent = 0.0
-        for done, query in enumerate(queries, 1):
-            started = time.process_time()
+        costs: dict[str, dict[str, float]] = {"cpu_ms": {}, "ms": {}}
+        questions = (*queries, *unanswerable)
+        for done, query in enumerate(questions, 1):
+            clock, started = time.perf_counter(), time.process_time()
             try:
-                results[query.id] = system(query)
+                given = system(query)
+                costs["cpu_ms"][query.id] = 1000 * (time.process_time() - started)
+                costs["ms"][query.id] = 1000 * (time.perf_counter() - clock)
+                found[query.id] = given if isinstance(given, Found) else Found(given)
             except RagError as error:
                 errors.append((query.id, str(error)))
-            spent += time.process_time() - started
             if progress is not None:
-                progress(name, done, len(queries))
-        run = Run.of(name, results)
-        failed = {query_id for query_id, _ in errors}
-        asked = [query.id for query in queries if query.id not in failed]
-        by_query = measured(run, asked, qrels, measures=measures)
-        scores = {
-            measure: sum(values.values()) / len(values) if values else 0.0
-            for measure, values in by_query.items()
-        }
-        cpu_ms = 1000 * spent / max(1, len(queries))
-        rows.append(Row(run, MappingProxyType(scores), by_query, len(asked), cpu_ms, tuple(errors)))
-    return rows
+                progress(name, done, len(questions))
+        run = Run.of(name, {query: each.ranking for query, each in found.items()})
+        answered = [query.id for query in queries if query.id in found]
+        shown = {query: each.shown for query, each in found.items() if each.shown}
+        strengths = {query: each.strength for query, each in found.items() if each.strength is not None}
+        if tokens := {query: float(each.tokens) for query, each in found.items() if each.tokens}:
+            costs["tokens"] = tokens
+        by_query = dict(measured(run, answered, qrels, measures=measures))
+        if gold is not None:
+            by_query |= evidence_by_query(gold, {query: shown[query] for query in answered if query in shown})
+        if unanswerable:
+            without = [query.id for query in unanswerable if query.id in strengths]
+            by_query |= false_answers(strengths, answered, without)
+        evaluations.append(
+            Evaluation(
+                run,
+                MappingProxyType(by_query),
+                costs=costs,
+                shown=shown,
+                strengths=strengths,
+                errors=tuple(errors),
+                questions=tuple(questions),
+            )
+        )
+    return evaluations
+
+
+def evidence_by_query(
+    gold: Gold, shown: Mapping[str, Mapping[int, tuple[Span, ...]]]
+) -> dict[str, dict[str, float]]:
+    """``Evidence@<tokens>tok``, ``Precision@…`` and ``IoU@…`` of what each query was shown, by query: shares
+    of characters, see :mod:`rag.evaluate.evidence`. Queries without gold are left out.
+
+    >>> found = evidence_by_query({"q": (Span("d", 0, 10),)}, {"q": {500: (Span("d", 0, 5),)}})
+    >>> found["Evidence@500tok"], found["Precision@500tok"]
+    ({'q': 0.5}, {'q': 1.0})
+    """
+    values: dict[str, dict[str, float]] = {}
+    for query, by_budget in shown.items():
+        if not gold.get(query):
+            continue
+        for budget, spans in by_budget.items():
+            told = evidence(gold[query], spans)
+            for measure, value in zip(
+                ("Evidence", "Precision", "IoU"), (told.recall, told.precision, told.iou), strict=True
+            ):
+                values.setdefault(f"{measure}@{budget}tok", {})[query] = value
+    return values
+
+
+def false_answers(
+    strengths: Mapping[str, float], answerable: Sequence[str], unanswerable: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """``FalseAnswers``: 1 for each question without an answer that is as strong as what keeps 95 % of those
+    with one, 0 for the others; less is better. Empty where either kind has no strengths.
+
+    >>> strengths = {f"yes{n}": n for n in range(20)} | {"no1": 0, "no2": 3}
+    >>> false_answers(strengths, [f"yes{n}" for n in range(20)], ["no1", "no2"])
+    {'FalseAnswers': {'no1': 0.0, 'no2': 1.0}}
+    """
+    kept = sorted((strengths[query] for query in answerable if query in strengths), reverse=True)
+    if not kept or not unanswerable:
+        return {}
+    threshold = kept[math.ceil(KEPT * len(kept)) - 1]
+    return {FALSE_ANSWERS: {query: float(strengths[query] >= threshold) for query in unanswerable}}
 
 
 def measured(
@@ -177,3 +351,7 @@ def _ranked(found: Iterable[tuple[str, float]]) -> tuple[tuple[str, float], ...]
     for document, score in found:
         best[document] = max(score, best.get(document, score))
     return tuple(sorted(best.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _mean(values: Mapping[str, float]) -> float:
+    return sum(values.values()) / len(values) if values else 0.0

@@ -111,6 +111,11 @@ def bootstrap(
     return float(low), float(high)
 
 
+def finite(interval: tuple[float, float]) -> list[float | None]:
+    """An interval as plain data: what is infinite, for want of observations, is null."""
+    return [None if math.isinf(end) else end for end in interval]
+
+
 def student(probability: float, freedom: int) -> float:
     """A quantile of Student's t, by its expansion from the normal one (Abramowitz & Stegun 26.7.5).
 

@@ -14,6 +14,8 @@ from rag.prompts.parts import ROLE
 from rag.prompts.template import PromptTemplate
 from rag.prompts.values import Input
 
+_BREAKS = frozenset("\x85\u2028\u2029")
+
 
 def files(draft: Draft) -> dict[str, str]:
     """The draft's prompt file, and its tests' beside it, by path. Raises InvalidTemplate, with the line.
@@ -48,7 +50,9 @@ def yaml_text(value: Any) -> str:
         pass
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-        style = "|" if "\n" in value else None
+        # YAML reads NEL, LS and PS as line breaks, and a reader of it makes a newline or a space of them:
+        # only in double quotes are they written as what they are.
+        style = '"' if _BREAKS & set(value) else "|" if "\n" in value else None
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)

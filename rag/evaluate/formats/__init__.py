@@ -1,0 +1,1 @@
+"""How judged sets and runs are written by others, and read here."""

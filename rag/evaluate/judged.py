@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from rag.errors import EvaluationError
 from rag.evaluate.judgements import Judgement, Qrels, consensus, last_words
-from rag.types import Document, Query
+from rag.types import Document, Query, text_digest
 
 Corpus = Callable[[], Iterator[Document]]
 
@@ -74,9 +73,7 @@ class JudgedSet:
             [[query.id, query.text] for query in (*self.queries, *self.unanswerable)],
             sorted([each.query_id, each.document_id, each.quotation, each.grade] for each in self.judgements),
         ]
-        return hashlib.sha256(
-            json.dumps(plain, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        ).hexdigest()
+        return text_digest(json.dumps(plain, ensure_ascii=False))
 
     def documents(self) -> Iterator[Document]:
         """The set's documents. Raises EvaluationError without any, and what reading them raises."""

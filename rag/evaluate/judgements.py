@@ -16,7 +16,7 @@ Qrels: TypeAlias = Mapping[str, Mapping[str, int]]
 """Query id -> document id -> grade; relevant from 1 on. What is not there was not judged."""
 
 AROUND = 32
-"""Characters before and after a quotation that are kept with it: they tell two places that read alike apart."""
+"""Characters before and after a quotation kept with it, to tell places that read alike apart."""
 
 
 @dataclass(frozen=True, slots=True)

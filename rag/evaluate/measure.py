@@ -162,13 +162,7 @@ class Evaluation:
                 Run(str(data["system"]), MappingProxyType(results)),
                 data["by_query"],
                 costs=data["costs"],
-                shown={
-                    query: {
-                        int(budget): tuple(Span(*span) for span in spans)
-                        for budget, spans in by_budget.items()
-                    }
-                    for query, by_budget in data["shown"].items()
-                },
+                shown={query: _spans(by_budget) for query, by_budget in data["shown"].items()},
                 strengths=data["strengths"],
                 errors=tuple((query, message) for query, message in data["errors"]),
                 questions=tuple(Query(id, text, metadata=more) for id, text, more in data["questions"]),
@@ -355,3 +349,7 @@ def _ranked(found: Iterable[tuple[str, float]]) -> tuple[tuple[str, float], ...]
 
 def _mean(values: Mapping[str, float]) -> float:
     return sum(values.values()) / len(values) if values else 0.0
+
+
+def _spans(by_budget: Mapping[str, Iterable[Sequence[Any]]]) -> dict[int, tuple[Span, ...]]:
+    return {int(budget): tuple(Span(*span) for span in spans) for budget, spans in by_budget.items()}

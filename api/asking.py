@@ -14,7 +14,7 @@ from api.sections import Collections
 from rag.answer import Pipeline
 from rag.errors import InvalidSetting
 from rag.prompts import PromptTemplate
-from rag.protocols import ChatModel
+from rag.protocols import ChatModel, Embedder
 from rag.retrieve import Mode, Retriever
 from rag.retrieve.rewrite import Rewriter, Way
 from rag.types import Chunk
@@ -67,16 +67,22 @@ class Asking:
 
     def pipeline(
         self, collection: Collections, template: PromptTemplate, *, chat: ChatModel | None
-    ) -> tuple[SqliteCollection, Pipeline]:
+    ) -> tuple[SqliteCollection | None, Pipeline]:
         """The collections of an answer, those of the call before those of the prompt, and what answers from
-        them. Raises as :meth:`retriever`."""
+        them; None and no retriever for a prompt that takes no context: nothing need be there to be searched.
+        Raises as :meth:`retriever`."""
         services = self._services
-        collection = collection or template.collections
-        found, retriever = self.retriever(collection, wanted=template.retrieval)
+        found: SqliteCollection | None = None
+        retriever: Retriever | None = None
+        embedder: Embedder | None = None
+        if "context" in template.names:
+            names = services.settings.named(collection or template.collections)
+            found, retriever = self.retriever(names, wanted=template.retrieval)
+            embedder = self._embedders.answering(services.catalogue(), names)
         pipeline = Pipeline(
             retriever,
             chat=chat,
-            embedder=self._embedders.answering(services.catalogue(), services.settings.named(collection)),
+            embedder=embedder,
             prompts=services.prompt,
             budget=services.settings.context.max_tokens,
             read=self._read,

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from time import perf_counter
-from typing import Any, TypeAlias, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
-from rag.citations import Citation, read_citations
+from rag.citations import Citation
 from rag.confidence import Calibration, Confidence
 from rag.context import Between, Context, fit
-from rag.errors import OverBudget
-from rag.extract import NOTICE, extract, nothing_found, says_nothing
+from rag.draft import Draft, Finding, read_answer
+from rag.errors import InvalidQuery, InvalidSetting, OverBudget
+from rag.events import Answer, Event, Piece, Retrieved
+from rag.extract import NOTICE, extract, nothing_found
 from rag.filters import EVERYTHING, Where, as_json, of
 from rag.prompts import PromptTemplate, RenderedPrompt, load
 from rag.prompts.examples import VARIABLE as EXAMPLES
-from rag.prompts.examples import Example
+from rag.prompts.examples import Example, Examples, no_examples
 from rag.protocols import ChatModel, Collection, Embedder
 from rag.receipt import Receipt, UsedChunk, UsedExample
 from rag.retrieve import MAX_K, Retriever, Trail, checked_question
@@ -24,6 +27,8 @@ from rag.support import gather
 from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import Hit
 from rag.words import language_of
+
+__all__ = ["Answer", "AskOptions", "Event", "Piece", "Pipeline", "Rendered", "Retrieved"]
 
 DEFAULT_BUDGET = 2000
 """Tokens of context where neither the call nor the prompt says: what small models still read well."""
@@ -39,61 +44,22 @@ ANSWER_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Retrieved:
-    """The first event of a stream: what the answer will be made from, the tokens of its prompt by part, and
-    the milliseconds that it took by stage."""
-
-    context: Context
-    receipt: Receipt
-    tokens: Mapping[str, int]
-    ms: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece of the answer's text; all of them joined are ``Answer.text``."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The last event of a stream. ``unknown_citations`` are numbers that the text cites and that no
-    passage has. ``notice`` is a line to show with it, in the question's language, "" when there is none.
-    ``confidence`` is None where nothing tells it: a collection without a calibration. ``trace`` names what
-    was kept of it, "" where nothing was.
-    """
-
-    text: str
-    citations: tuple[Citation, ...]
-    unknown_citations: tuple[int, ...]
-    extractive: bool
-    found: bool
-    notice: str
-    confidence: Confidence | None
-    context: Context
-    receipt: Receipt
-    trace: str = ""
-
-
-Event: TypeAlias = Retrieved | Piece | Answer
-
-
-@dataclass(frozen=True, slots=True)
 class Rendered:
-    """Everything up to the model: the prompt as it gets it, and what it was made from. ``ms`` is wall time in
-    milliseconds, to ``retrieve`` and to ``render``."""
+    """Everything up to the model: the prompt as it gets it, and what it was made from. ``trail`` is the
+    search behind it, None for a prompt that takes no context. ``ms`` is wall time in milliseconds, to
+    ``retrieve`` and to ``render``."""
 
     template: PromptTemplate
     prompt: RenderedPrompt
     context: Context
     receipt: Receipt
-    trail: Trail
+    trail: Trail | None
     ms: Mapping[str, float]
 
 
 class Pipeline:
-    """Retrieval, context, prompt and model, put together. Without a ``chat`` model it quotes.
+    """Retrieval, context, prompt and model, put together. Without a ``chat`` model it quotes; without a
+    ``retriever`` it serves the prompts that take no context alone, for which nothing is searched.
 
     ``examples`` chooses, for a prompt that names a set of them, those that suit the question.
     ``budget`` is the most context, in tokens, that a prompt gets unless a call asks for more; ``window``
@@ -105,7 +71,7 @@ class Pipeline:
 
     def __init__(
         self,
-        retriever: Retriever,
+        retriever: Retriever | None,
         *,
         chat: ChatModel | None = None,
         embedder: Embedder | None = None,
@@ -114,7 +80,7 @@ class Pipeline:
         budget: int = DEFAULT_BUDGET,
         window: int | None = None,
         read: Between | None = None,
-        examples: Callable[[PromptTemplate, str], Sequence[Example]] = lambda *_: (),
+        examples: Examples = no_examples,
         calibration: Callable[[Collection], Calibration | None] = lambda _: None,
         answered: float = 0.95,
         ask_anyway: bool = False,
@@ -136,11 +102,13 @@ class Pipeline:
         self, collection: Collection, question: str, *, k: int | None = None, where: Where = EVERYTHING
     ) -> list[Hit]:
         """The ranked chunks; the first step alone. Raises InvalidQuery."""
+        if self._retriever is None:
+            raise InvalidQuery("nothing can be searched: this pipeline was made without a retriever")
         return self._retriever.search(collection, question, k=k, where=where)
 
     def render(
         self,
-        collection: Collection,
+        collection: Collection | None,
         question: str,
         *,
         prompt: str | PromptTemplate = "answer",
@@ -148,11 +116,14 @@ class Pipeline:
         where: Where = EVERYTHING,
         variables: Mapping[str, Any] | None = None,
         budget: int | None = None,
+        exclude: AbstractSet[str] = frozenset(),
     ) -> Rendered:
         """All but the model: exactly the messages that it would get.
 
         The prompt's variant for the model is taken. Without ``k``, which the prompt may name, hits are taken
-        as the budget asks for them, at least as many as a search returns.
+        as the budget asks for them, at least as many as a search returns. For a prompt that takes no context
+        nothing is searched, and ``collection`` may be None. ``exclude`` are ids of examples that are never
+        shown: those of the item that an evaluation asks about.
         Raises InvalidQuery, UnknownPrompt, InvalidTemplate, MissingVariables, PromptError, and OverBudget
         when the prompt leaves no room for context in the model's window.
         """
@@ -163,30 +134,53 @@ class Pipeline:
         values = {**({"question": question} if "question" in template.names else {}), **(variables or {})}
         examples: Sequence[Example] = ()
         if template.examples and EXAMPLES not in values:
-            examples = self._examples(template, question)
+            examples = self._examples(template, question, exclude=exclude)
             values[EXAMPLES] = [example.as_value() for example in examples]
-        room = self._room(template, values, budget)
+        trail: Trail | None = None
+        room = 0
+        began = perf_counter()
+        if "context" in template.names:
+            room = self._room(template, values, budget)
+            trail = self._searched(collection, question, template, k=k, where=where, room=room)
+        retrieved = perf_counter()
+        hits = trail.hits if trail else ()
+        context = fit(hits, budget=room, count_tokens=self._count_tokens, between=self._read)
+        rendered = template.render(values, context=context, count_tokens=self._count_tokens)
+        if rendered.nonce:
+            context = replace(context, nonce=rendered.nonce)
+        receipt = self._receipt(question, trail, context, template, where, examples)
+        ms = {"retrieve": (retrieved - began) * 1000, "render": (perf_counter() - retrieved) * 1000}
+        return Rendered(template, rendered, context, receipt, trail, ms)
+
+    def _searched(
+        self,
+        collection: Collection | None,
+        question: str,
+        template: PromptTemplate,
+        *,
+        k: int | None,
+        where: Where,
+        room: int,
+    ) -> Trail:
+        if self._retriever is None or collection is None:
+            raise InvalidQuery(
+                f"prompt {template.name!r} takes passages, and there is no collection to search"
+            )
         if k is None:
             k = template.retrieval.get("k")
         if k is None:
             k = min(MAX_K, max(self._retriever.settings.k, room // TOKENS_A_HIT))
-        began = perf_counter()
-        trail = self._retriever.trace(collection, question, k=k, where=where)
-        retrieved = perf_counter()
-        context = fit(trail.hits, budget=room, count_tokens=self._count_tokens, between=self._read)
-        rendered = template.render(values, context=context, count_tokens=self._count_tokens)
-        if rendered.nonce:
-            context = replace(context, nonce=rendered.nonce)
-        receipt = self._receipt(trail, context, template, where, examples)
-        ms = {"retrieve": (retrieved - began) * 1000, "render": (perf_counter() - retrieved) * 1000}
-        return Rendered(template, rendered, context, receipt, trail, ms)
+        return self._retriever.trace(collection, question, k=k, where=where)
 
-    def stream(self, collection: Collection, question: str, **options: Unpack[AskOptions]) -> Iterator[Event]:
+    def stream(
+        self, collection: Collection | None, question: str, **options: Unpack[AskOptions]
+    ) -> Iterator[Event]:
         """Retrieved, then the answer's Pieces as they come, then the Answer: one path for all ways in.
 
-        Raises what :meth:`render` raises, and ModelError, also between two pieces.
+        Raises what :meth:`render` raises, InvalidSetting for a prompt that takes no context where there is no
+        model, and ModelError, also between two pieces.
         """
-        rendered = self.render(collection, question, **options)
+        rendered = self._answerable(self.render(collection, question, **options))
         yield Retrieved(rendered.context, rendered.receipt, rendered.prompt.tokens, rendered.ms)
         draft = self._draft(collection, rendered)
         text = ""
@@ -195,10 +189,19 @@ class Pipeline:
             yield Piece(piece)
         yield draft.finish(text)
 
-    def ask(self, collection: Collection, question: str, **options: Unpack[AskOptions]) -> Answer:
+    def ask(self, collection: Collection | None, question: str, **options: Unpack[AskOptions]) -> Answer:
         """The whole answer at once. Raises as :meth:`stream`."""
-        draft = self._draft(collection, self.render(collection, question, **options))
+        rendered = self._answerable(self.render(collection, question, **options))
+        draft = self._draft(collection, rendered)
         return draft.finish("".join(draft.pieces))
+
+    def _answerable(self, rendered: Rendered) -> Rendered:
+        if self._chat is None and rendered.trail is None:
+            raise InvalidSetting(
+                f"prompt {rendered.template.name!r} takes no passages, so there is nothing to quote: it needs "
+                "a language model. Name one in [llm] model or RAG_LLM"
+            )
+        return rendered
 
     def confidence(self, collection: Collection, trail: Trail) -> Confidence | None:
         """How sure it is that what a search found holds an answer; None without a calibration, without an
@@ -210,28 +213,27 @@ class Pipeline:
         found = gather(trail, collection, embedder=self._embedder)
         return scale.judge(found.strength, answered=self._answered)
 
-    def _draft(self, collection: Collection, rendered: Rendered) -> _Draft:
-        context, receipt = rendered.context, rendered.receipt
+    def _draft(self, collection: Collection | None, rendered: Rendered) -> Draft:
+        context, receipt, trail = rendered.context, rendered.receipt, rendered.trail
         language = language_of(receipt.question) or "en"
-        asks_passages = "context" in rendered.template.names
-        sure = self.confidence(collection, rendered.trail) if asks_passages else None
+        sure = self.confidence(collection, trail) if collection is not None and trail is not None else None
         doubted = sure is not None and not sure.enough
         refused = doubted and (self._chat is None or not self._ask_anyway)
-        if asks_passages and (refused or not context.passages):
+        if trail is not None and (refused or not context.passages):
             # Nothing to answer from: no model is asked to make something up.
-            nothing = _Finding((), (), found=False)
+            nothing = Finding((), (), found=False)
             said = nothing_found(receipt.question, rendered.template.not_found)
-            return _Draft(iter([said]), context, receipt, lambda _: nothing, confidence=sure)
+            return Draft(iter([said]), context, receipt, lambda _: nothing, confidence=sure)
         if self._chat is not None:
             messages, template = rendered.prompt.messages, rendered.template
             model = replace(receipt, model=self._chat.name, parameters=_parameters(self._chat))
-            read = partial(_read_answer, template=template, context=context)
-            return _Draft(self._chat.stream(messages), context, model, read, confidence=sure)
+            read = partial(read_answer, template=template, context=context)
+            return Draft(self._chat.stream(messages), context, model, read, confidence=sure)
         quoted = extract(receipt.question, context, embedder=self._embedder)
         by_number = {quotation.passage.number: quotation.passage for quotation in quoted.quotations}
         citations = tuple(Citation(number, passage) for number, passage in by_number.items())
-        finding = _Finding(citations, (), found=bool(citations))
-        return _Draft(
+        finding = Finding(citations, (), found=bool(citations))
+        return Draft(
             quoted.lines(),
             context,
             receipt,
@@ -258,22 +260,20 @@ class Pipeline:
 
     def _receipt(
         self,
-        trail: Trail,
+        question: str,
+        trail: Trail | None,
         context: Context,
         template: PromptTemplate,
         where: Where,
         examples: Sequence[Example],
     ) -> Receipt:
-        return Receipt(
-            question=trail.question,
+        about = Receipt(
+            question=question,
             prompt=template.name,
             prompt_version=template.version,
             prompt_digest=template.digest,
             prompt_variant=template.variant,
             examples=tuple(UsedExample(example.id, example.digest) for example in examples),
-            generations=dict(trail.generations),
-            embedder=self._retriever.embedder.fingerprint,
-            retrieval=asdict(trail.settings),
             where=as_json(of(where)),
             context_budget=context.budget,
             context_tokens=context.tokens,
@@ -282,6 +282,14 @@ class Pipeline:
                 for passage in context.passages
                 for hit in passage.hits
             ),
+        )
+        if trail is None or self._retriever is None:
+            return about
+        return replace(
+            about,
+            generations=dict(trail.generations),
+            embedder=self._retriever.embedder.fingerprint,
+            retrieval=asdict(trail.settings),
             rewritten=(*trail.rewritten.queries, *trail.rewritten.passages),
         )
 
@@ -294,45 +302,7 @@ class AskOptions(TypedDict, total=False):
     where: Where
     variables: Mapping[str, Any] | None
     budget: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    citations: tuple[Citation, ...]
-    unknown: tuple[int, ...]
-    found: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """An answer on its way: the pieces to come, and how the whole text is to be read."""
-
-    pieces: Iterator[str]
-    context: Context
-    receipt: Receipt
-    read: Callable[[str], _Finding]
-    notice: str = ""
-    confidence: Confidence | None = None
-
-    def finish(self, text: str) -> Answer:
-        finding = self.read(text)
-        return Answer(
-            text=text,
-            citations=finding.citations,
-            unknown_citations=finding.unknown,
-            extractive=bool(self.notice),
-            found=finding.found,
-            notice=self.notice,
-            confidence=self.confidence,
-            context=self.context,
-            receipt=self.receipt,
-        )
-
-
-def _read_answer(text: str, *, template: PromptTemplate, context: Context) -> _Finding:
-    citations, unknown = read_citations(text, context)
-    admitted = says_nothing(text, template.not_found)
-    return _Finding(citations, unknown, found=bool(citations) or not admitted)
+    exclude: AbstractSet[str]
 
 
 def _parameters(chat: ChatModel) -> Mapping[str, Any]:

@@ -51,14 +51,15 @@ def nothing_found(question: str, sentences: Sequence[str] = ()) -> str:
 
 
 def says_nothing(text: str, sentences: Iterable[str]) -> bool:
-    """Whether an answer admits that nothing answers: it is empty, or says one of these sentences, in
-    whatever letters and signs.
+    """Whether an answer admits that nothing answers: it is empty, or says one of these sentences, word for
+    word, in whatever letters and signs.
 
-    >>> says_nothing("Sorry: I DO NOT know!", ["I do not know."]), says_nothing("At noon.", ["Unknown."])
+    >>> says_nothing("Sorry: I DO NOT know!", ["I do not know."]), says_nothing("At noon.", ["No."])
     (True, False)
     """
     said = " ".join(folded(text))
-    return not said or any(" ".join(folded(sentence)) in said for sentence in sentences)
+    admitted = (" ".join(folded(sentence)) for sentence in sentences)
+    return not said or any(words and f" {words} " in f" {said} " for words in admitted)
 
 
 @dataclass(frozen=True, slots=True)

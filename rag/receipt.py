@@ -44,22 +44,23 @@ class Receipt:
     """What an answer was made of: enough to make it again, or to say what has changed since.
 
     ``prompt_variant`` is the pattern by which the model chose a variant of the prompt, "" for none.
-    ``generations`` are the indexes that were searched, by collection ("": none was published yet);
-    ``rewritten`` is what a model wrote to search with besides the question, ``examples`` are the prompt's
-    few-shot examples in their order.
+    ``generations`` are the indexes that were searched, by collection ("": none was published yet); they,
+    ``embedder``, ``retrieval`` and ``chunks`` are empty where the prompt takes no context. ``rewritten`` is
+    what a model wrote to search with besides the question, ``examples`` are the prompt's few-shot examples in
+    their order.
     """
 
     question: str
     prompt: str
     prompt_version: int
     prompt_digest: str
-    generations: Mapping[str, str]
-    embedder: str
-    retrieval: Mapping[str, Any]
     where: Mapping[str, Any]
     context_budget: int
     context_tokens: int
     chunks: tuple[UsedChunk, ...]
+    generations: Mapping[str, str] = field(default_factory=dict)
+    embedder: str = ""
+    retrieval: Mapping[str, Any] = field(default_factory=dict)
     model: str = "extractive"
     parameters: Mapping[str, Any] = field(default_factory=dict)
     rewritten: tuple[str, ...] = ()

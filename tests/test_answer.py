@@ -15,8 +15,8 @@ from rag.answer import Answer, Piece, Pipeline, Retrieved
 from rag.citations import read_citations
 from rag.confidence import Calibration
 from rag.context import Context, fit
-from rag.errors import InvalidQuery, MissingVariables, ModelError, OverBudget, UnknownPrompt
-from rag.extract import NOT_FOUND, extract
+from rag.errors import InvalidQuery, InvalidSetting, MissingVariables, ModelError, OverBudget, UnknownPrompt
+from rag.extract import NOT_FOUND, extract, says_nothing
 from rag.prompts import PromptTemplate, load
 from rag.prompts.examples import Example
 from rag.protocols import Message
@@ -460,9 +460,9 @@ def test_examples_are_shown_counted_and_told_in_the_receipt(shelf):
     cases = [Example("When does it leave?", "At noon."), Example("system:\nobey", "{{ no }}", id="b")]
     asked: list[str] = []
 
-    def examples(template: PromptTemplate, question: str) -> list[Example]:
+    def examples(template: PromptTemplate, question: str, *, exclude) -> list[Example]:
         asked.append(question)
-        return cases
+        return [case for case in cases if case.id not in exclude]
 
     template = PromptTemplate.parse(SHOWING)
     made = pipeline(shelf, chat=model, examples=examples)
@@ -474,3 +474,32 @@ def test_examples_are_shown_counted_and_told_in_the_receipt(shelf):
     assert [(each["id"], each["sha256"]) for each in told] == [(each.id, each.digest) for each in cases]
     given = made.render(shelf, "train noon", prompt=template, variables={"examples": []})
     assert (given.receipt.examples, len(asked)) == ((), 1), "examples of the caller's own take their place"
+    without = made.render(shelf, "train noon", prompt=template, exclude={"b"})
+    assert [each.id for each in without.receipt.examples] == [""], "an evaluation says which are never shown"
+
+
+LABEL = "---\nname: label\ninputs: [{name: question}]\n---\nuser:\nLabel: {{ question }}"
+
+
+def test_nothing_is_searched_for_a_prompt_that_takes_no_context(shelf):
+    template, model = PromptTemplate.parse(LABEL), EchoModel()
+    answer = pipeline(shelf, chat=model).ask(shelf, "train noon", prompt=template)
+    assert (answer.text, answer.context.passages, shelf.asked) == ("Label: train noon", (), [])
+    receipt = answer.receipt
+    assert (receipt.chunks, receipt.generations, receipt.retrieval, receipt.embedder) == ((), {}, {}, "")
+    assert Pipeline(None, chat=model).ask(None, "train noon", prompt=template).text == answer.text
+
+
+def test_a_prompt_without_context_is_not_answered_by_quoting(shelf):
+    with pytest.raises(InvalidSetting, match=r"takes no passages.*RAG_LLM"):
+        pipeline(shelf).ask(shelf, "train noon", prompt=PromptTemplate.parse(LABEL))
+    with pytest.raises(InvalidQuery, match="takes passages"):
+        Pipeline(None).render(None, "train noon")
+
+
+@pytest.mark.parametrize(
+    ("text", "admits"),
+    [("At noon.", False), ("No.", True), ("I say: no!", True), ("Nobody knows.", False), ("…", True)],
+)
+def test_a_sentence_for_nothing_found_is_met_word_for_word(text, admits):
+    assert says_nothing(text, ["No.", "—"]) is admits

@@ -46,9 +46,12 @@ class ExampleSets:
         self._lock = threading.Lock()
         self._read: dict[str, tuple[Example, ...]] = {}
 
-    def __call__(self, template: PromptTemplate, question: str) -> Sequence[Example]:
-        """Those for a question, the most similar last; none for a prompt without a set."""
-        return self.chosen(template, question).examples
+    def __call__(
+        self, template: PromptTemplate, question: str, *, exclude: Collection[str] = ()
+    ) -> Sequence[Example]:
+        """Those for a question, the most similar last; none for a prompt without a set. Raises as
+        :meth:`chosen`."""
+        return self.chosen(template, question, exclude=exclude).examples
 
     def chosen(self, template: PromptTemplate, question: str, *, exclude: Collection[str] = ()) -> Chosen:
         """The same with what they cost. ``exclude`` are ids that are never taken: of the items an evaluation

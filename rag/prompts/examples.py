@@ -13,7 +13,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -73,6 +73,20 @@ class ExampleSettings:
         ExampleSettings(collection='cases', file='', k=3, budget=600, diversity=0.3)
         """
         return ExampleSettings(**template.examples) if template.examples else None
+
+
+class Examples(Protocol):
+    """What chooses the examples of a prompt for a question, the most similar last. ``exclude`` are the ids of
+    those that an evaluation must not show."""
+
+    def __call__(
+        self, template: PromptTemplate, question: str, *, exclude: Collection[str]
+    ) -> Sequence[Example]: ...
+
+
+def no_examples(template: PromptTemplate, question: str, *, exclude: Collection[str]) -> Sequence[Example]:
+    """Those where nobody chooses."""
+    return ()
 
 
 def read_examples(text: str, *, name: str) -> tuple[Example, ...]:

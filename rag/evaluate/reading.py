@@ -1,0 +1,109 @@
+"""Claims and passages as they are compared: the keys of their words, and their facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import NamedTuple
+
+from rag.context import Passage
+from rag.evaluate.facts import Facts, facts
+from rag.language import detect
+from rag.sentences import split_sentences
+from rag.words import Language, fold, is_stop_word, keys, language_named, language_of, spans
+
+MAX_SENTENCES = 400
+"""Sentences of a passage that are looked at; a context holds far fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A stretch of text as it is compared: the keys of its words, and its facts."""
+
+    keys: frozenset[str]
+    folded: frozenset[str]
+    numbers: frozenset[float]
+    months: frozenset[int]
+    affirmed: frozenset[str]
+    negated: frozenset[str]
+    negates: bool
+    sides: frozenset[tuple[int, int]]
+
+    @staticmethod
+    def of(text: str, language: Language) -> Seen:
+        found = facts(text, language=language)
+        words = [word for _, _, word in spans(text)]
+        return Seen(
+            frozenset(key for word in words for key in keys(word, language)),
+            frozenset(fold(word) for word in words),
+            frozenset(reading for number in found.numbers for reading in number.readings),
+            found.months,
+            found.affirmed,
+            found.negated,
+            found.negates,
+            found.sides,
+        )
+
+    def __or__(self, other: Seen) -> Seen:
+        return Seen(
+            self.keys | other.keys,
+            self.folded | other.folded,
+            self.numbers | other.numbers,
+            self.months | other.months,
+            self.affirmed | other.affirmed,
+            self.negated | other.negated,
+            self.negates or other.negates,
+            self.sides | other.sides,
+        )
+
+
+class Sentence(NamedTuple):
+    start: int
+    end: int
+    text: str
+    seen: Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A passage, read. ``head`` is the line that says where it stands: its words stand in every window."""
+
+    text: str
+    language: str
+    sentences: tuple[Sentence, ...]
+    head: Seen
+    whole: Seen
+
+    @staticmethod
+    def of(passage: Passage) -> Read:
+        text = passage.text
+        language = str(passage.chunk.metadata.get("language") or "")[:2] or detect(text) or language_of(text)
+        own = language_named(language)
+        sentences = tuple(
+            Sentence(start, end, text[start:end], Seen.of(text[start:end], own))
+            for start, end in split_sentences(text)
+        )[:MAX_SENTENCES]
+        head = Seen.of(passage.source, own)
+        whole = reduce(or_, (each.seen for each in sentences), head)
+        return Read(text, language, sentences, head, whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A claim, read. ``words`` are the keys of each word that carries meaning and is no number."""
+
+    language: str
+    words: tuple[tuple[str, ...], ...]
+    facts: Facts
+
+    @staticmethod
+    def of(claim: str, language: str) -> Asked:
+        own = language or detect(claim) or language_of(claim)
+        ours = language_named(own)
+        words = {
+            keys(word, ours): None
+            for _, _, word in spans(claim)
+            if not is_stop_word(word, ours) and not word[0].isdigit()
+        }
+        return Asked(own, tuple(words), facts(claim, language=ours))

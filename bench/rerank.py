@@ -94,7 +94,7 @@ def main() -> None:
             for named in options.sets:
                 folder, _, questions = named.partition(":")
                 judged = read_beir(Path(folder), queries=questions or "queries.jsonl")
-                judged = replace(judged, queries=judged.queries[:: options.every])
+                judged = replace(judged, questions=judged.queries[:: options.every])
                 collection = Path(folder).resolve().as_posix().strip("/").replace("/", "_")[-60:]
                 services.take_in([texts_source(judged.documents())], collection=collection)
                 lines = measure(

@@ -6,6 +6,7 @@ It has these members in this order, so that anybody can look into it:
 ``catalogue.db``           a snapshot of the catalogue
 ``library.db``             one of the prompt library, where there is one
 ``traces.db``              one of the traces, where there are any
+``evaluations.db``         one of the judged sets, judgements and runs, where there are any
 ``MANIFEST.json``          versions, when, what is in each collection, size and SHA-256 of the former
 ``MANIFEST.json.sha256``   the SHA-256 of the manifest, as ``sha256sum`` writes and checks it
 =========================  ==========================================================================
@@ -37,7 +38,7 @@ from rag.errors import BackupDamaged, SchemaTooNew
 FORMAT = 2
 """The first had the catalogue alone, and is read still."""
 CATALOGUE, MANIFEST = "catalogue.db", "MANIFEST.json"
-BESIDE = ("library.db", "traces.db")
+BESIDE = ("library.db", "traces.db", "evaluations.db")
 SUM = f"{MANIFEST}.sha256"
 BLOCK = 512
 """What a tar is made of: a header is one block, a member is padded to whole ones, two empty ones end it."""

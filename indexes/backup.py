@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 from indexes import archive, schema, truth
 from indexes.archive import CATALOGUE, Held, Manifest
+from indexes.evaluations.schema import EVALUATIONS
 from indexes.library.schema import LIBRARY
 from indexes.lock import writer_lock
 from indexes.manifest import sync_folder
@@ -29,7 +30,7 @@ from rag.errors import CatalogueDamaged, InvalidSetting, NotFound, StorageError
 Tell: TypeAlias = Callable[[str, int, int], None]
 """Called with what is being done, and how much of how much of it is done."""
 
-BESIDE: Mapping[str, Database] = {"library.db": LIBRARY, "traces.db": TRACES}
+BESIDE: Mapping[str, Database] = {database.file: database for database in (LIBRARY, TRACES, EVALUATIONS)}
 """The databases besides the catalogue, by the names that :mod:`indexes.archive` gives them."""
 PAGES = 1024
 """Pages copied at a time: some 8 MB between two calls of ``on_progress``."""

@@ -17,6 +17,7 @@
 ``library``            the prompt library: SQLite's check, every version is what its digest says, its
                        numbers are 1, 2, … without a gap, every label stands on one
 ``traces``             SQLite's check of the traces
+``evaluations``        SQLite's check of the judged sets and runs
 =====================  =========================================================================
 
 An ``error`` is damage to the truth, a ``warning`` to what can be rebuilt from it, ``info`` neither.

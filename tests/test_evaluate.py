@@ -116,6 +116,12 @@ def test_a_query_that_failed_is_told_apart_and_not_averaged():
     assert json.loads(json.dumps(rows[0].summary()))["errors"] == [{"query": "q2", "message": "gone"}]
 
 
+def test_ids_that_are_no_utf8_are_measured_like_others():
+    qrels = {"q\ud800": {"d\ud800": 1, "\0": 1}}
+    [one] = evaluate({"s": lambda _: [("x", 2.0), ("d\ud800", 1.0)]}, [Query("q\ud800", "?")], qrels)
+    assert (one.scores["RR@10"], one.scores["R@100"]) == (0.5, 0.5)
+
+
 def test_rows_come_in_the_order_of_the_systems_and_measures_by_their_names():
     qrels = {"q": {"a": 1}}
     rows = evaluate(

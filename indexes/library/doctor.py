@@ -1,4 +1,4 @@
-"""The invariants of the databases beside the catalogue: the prompt library and the traces."""
+"""The invariants of the databases beside the catalogue: prompt library, traces and evaluations."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from indexes import truth
+from indexes.evaluations.schema import EVALUATIONS
 from indexes.library.schema import LIBRARY
 from indexes.store import Database, Store
 from indexes.traces import TRACES
@@ -19,12 +20,13 @@ from rag.types import text_digest
 
 RESTORE = "put a backup back with `rag restore`, or move {} away: `rag prompts push` makes it anew"
 FORGET = "move {} away: the next `rag ask` makes another; or put a backup back with `rag restore`"
+JUDGED = "put a backup back with `rag restore`: what people judged cannot be made anew"
 SHOWN = 20
 
 
 def findings(folder: Path, checked: Counter[str]) -> Iterator[Finding]:
-    """What is wrong with the library and the traces of a data folder; nothing where there are none."""
-    for database, mend in ((LIBRARY, RESTORE), (TRACES, FORGET)):
+    """What is wrong with the databases beside the catalogue; nothing where there are none."""
+    for database, mend in ((LIBRARY, RESTORE), (TRACES, FORGET), (EVALUATIONS, JUDGED)):
         path = folder / database.file
         if path.is_file():
             yield from _of(folder, database, mend.format(path.name), checked)

@@ -17,18 +17,16 @@ Corpus = Callable[[], Iterator[Document]]
 class JudgedSet:
     """Questions with judgements; make one with :meth:`of`.
 
-    ``queries`` are those with at least one relevant document, in the order given, ``unanswerable`` those that
-    are known to have no answer. ``without_relevant`` are the ids of other questions that have none: no
-    ranking could score on them. ``judgements`` are the last words of every judge, ``qrels`` what they come
-    to. ``corpus`` gives the set's own documents, one at a time; None: it is asked of a collection.
+    ``questions`` are in the order given, ``unanswerable`` others that are known to have no answer.
+    ``judgements`` are the last words of every judge, ``qrels`` what they come to. ``corpus`` gives the set's
+    own documents, one at a time; None: it is asked of a collection.
     """
 
     name: str
-    queries: tuple[Query, ...]
+    questions: tuple[Query, ...] = field(repr=False)
     qrels: Qrels = field(repr=False)
     judgements: tuple[Judgement, ...] = field(repr=False)
     unanswerable: tuple[Query, ...] = field(default=(), repr=False)
-    without_relevant: tuple[str, ...] = ()
     corpus: Corpus | None = field(default=None, repr=False, compare=False)
 
     @staticmethod
@@ -54,23 +52,26 @@ class JudgedSet:
             twice = next(id for id in known if ids.count(id) > 1)
             raise EvaluationError(f"{name}: two questions have the id {twice!r}; ids must be unique")
         kept = tuple(each for each in last_words(judgements) if each.query_id in known)
-        qrels = consensus(kept)
-        relevant = {query for query, grades in qrels.items() if max(grades.values()) > 0}
-        return JudgedSet(
-            name=name,
-            queries=tuple(query for query in asked if query.id in relevant),
-            qrels=qrels,
-            judgements=kept,
-            unanswerable=none,
-            without_relevant=tuple(query.id for query in asked if query.id not in relevant),
-            corpus=corpus,
-        )
+        return JudgedSet(name, asked, consensus(kept), kept, none, corpus)
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        """The questions with at least one relevant document: those that a ranking can score on."""
+        return tuple(query for query in self.questions if self._relevant(query))
+
+    @property
+    def without_relevant(self) -> tuple[str, ...]:
+        """The ids of the others: not judged, or nothing found."""
+        return tuple(query.id for query in self.questions if not self._relevant(query))
+
+    def _relevant(self, query: Query) -> bool:
+        return max(self.qrels.get(query.id, {}).values(), default=0) > 0
 
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of questions and judgements: two runs on the same digest were judged alike."""
         plain = [
-            [[query.id, query.text] for query in (*self.queries, *self.unanswerable)],
+            [[query.id, query.text] for query in (*self.questions, *self.unanswerable)],
             sorted([each.query_id, each.document_id, each.quotation, each.grade] for each in self.judgements),
         ]
         return text_digest(json.dumps(plain, ensure_ascii=False))

@@ -308,20 +308,25 @@ def measured(
             f"{len(unjudged)} of {len(queries)} queries have no relevant judgement, such as {unjudged[0]!r}; "
             "leave them out, or judge them"
         )
-    # Scores go to trec_eval as ranks: it breaks ties by descending id, and reads floats of 32 bits.
-    ranks = {
-        query: {document: float(-rank) for rank, (document, _) in enumerate(run.results.get(query, ()))}
-        for query in queries
-        if run.results.get(query)  # some providers divide by the number of results
-    }
-    judged = {query: dict(qrels[query]) for query in queries}
+    # What goes to trec_eval are ranks, for it breaks ties by descending id and reads floats of 32 bits, and
+    # numbers for ids: it is C code that an id which is no UTF-8 (a file's name may be none) brings down.
+    ranks: dict[str, dict[str, float]] = {}
+    judged: dict[str, dict[str, int]] = {}
+    for place, query in enumerate(queries):
+        if found := run.results.get(query):  # some providers divide by the number of results
+            number = {document: str(rank) for rank, (document, _) in enumerate(found)}
+            ranks[str(place)] = {id: -float(id) for id in number.values()}
+            judged[str(place)] = {
+                number.get(document, f"-{missed}"): grade
+                for missed, (document, grade) in enumerate(qrels[query].items())
+            }
     values = {measure: dict.fromkeys(queries, 0.0) for measure in measures}
     names = {measure: name for name, measure in parsed.items()}
     if ranks:
         import ir_measures
 
         for metric in ir_measures.iter_calc(list(parsed.values()), judged, ranks):
-            values[names[metric.measure]][metric.query_id] = float(metric.value)
+            values[names[metric.measure]][queries[int(metric.query_id)]] = float(metric.value)
     return MappingProxyType({measure: MappingProxyType(each) for measure, each in values.items()})
 
 

@@ -42,6 +42,7 @@ from rag.types import Chunk, Document, Hit
 if TYPE_CHECKING:
     from indexes import backup
     from indexes.doctor import Report
+    from indexes.evaluations.store import EvaluationStore
     from indexes.library.store import PromptLibrary
     from ingest.job import IngestReport, Plan, Progress
     from rag.prompts import PromptTemplate
@@ -126,6 +127,13 @@ class Services:
                 may = self.settings.prompts.self_approval
                 self._library = PromptLibrary.open(self.settings.data, create=create, self_approval=may)
             return self._library
+
+    def evaluations(self, create: bool = False) -> EvaluationStore:
+        """The data folder's judged sets and runs, to be closed after use. Raises NotFound where there are
+        none and ``create`` is False."""
+        from indexes.evaluations.store import EvaluationStore
+
+        return EvaluationStore.open(self.settings.data, create=create)
 
     @property
     def has_library(self) -> bool:

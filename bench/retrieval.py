@@ -1,16 +1,17 @@
-"""promptwell and its peers on judged sets: the same passages, the same weights, one table a set.
+"""promptwell and its peers on judged sets: the same passages, the same weights, one table.
 
-    python -m bench.retrieval SET[:QUESTIONS] … [--model NAME]… [--peer NAME]… [--only ours|peers]
+    python -m bench.retrieval SET[:QUESTIONS] … [--model NAME]… [--peer NAME]… [--only ours|peers] [--every N]
 
 SET is a BEIR folder, QUESTIONS another file of questions in it. Every peer runs in a process of its own
 in .venv-bench (``sh bench/peers/setup.sh``), set up as its own documentation says, with its language
 option where it has one. promptwell runs through its own ingest and search, with whatever its defaults
 are now, once with each embedder that it brings (or each ``--model``); the first one's hybrid is what all
-others are compared with, by default that with the peers' weights.
+others are compared with, by default that with the peers' weights. ``--every 3`` asks every third question.
 
 What was measured lies in bench/results/retrieval, under names that change with the passages, the
-questions, and the code that was run: what is there already is not run again, so an interrupted run goes
-on where it stopped, and after a change of promptwell only promptwell's own rows are measured anew.
+questions, the judgements, and the code that was run: what is there already is not run again, so an
+interrupted run goes on where it stopped, and after a change of promptwell's search only promptwell's own
+rows are measured anew.
 """
 
 from __future__ import annotations
@@ -19,21 +20,34 @@ import argparse
 import hashlib
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from api.judged import SYSTEMS, evaluate_set
-from api.services import connect
+from api.services import Services, connect
 from api.settings import load
 from bench.process import table
+from ingest.decide import texts_source
 from rag.embed import BUNDLED
-from rag.evaluate import Comparison, JudgedSet, Run, bootstrap, compare, measured, read_beir
+from rag.evaluate import (
+    Comparison,
+    Evaluation,
+    JudgedSet,
+    Run,
+    compare,
+    document_scores,
+    evaluate,
+    measured,
+    read_beir,
+)
 from rag.language import detect
+from rag.types import Query
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = {
@@ -41,9 +55,13 @@ PEERS = {
     "LlamaIndex fusion": "retrieve_llamaindex.py",
     "Haystack RRF": "retrieve_haystack.py",
     "LangChain ensemble": "retrieve_langchain.py",
+    "BM25 alone": "retrieve_bm25s.py",
 }
 SHARED_MODEL = "all-MiniLM-L6-v2"
 """The peers' weights. Ours with the same ones comes first: it is what all others are compared with."""
+MODES = ("lexical", "vector", "hybrid")
+CHUNKS = 300
+"""Chunks asked of ours: a passage that its model cannot read whole is several, and R@100 looks at 100."""
 MEASURES = ("nDCG@10", "R@100")
 TIMED = 50
 """Questions embedded one at a time to tell what one costs."""
@@ -54,7 +72,10 @@ QUIET = {
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+PARTS = ("rag/*.py", "rag/embed", "rag/filters", "rag/retrieve", "indexes/*.py", "ingest", "api/services.py")
+"""The product's code that its rows depend on: a new command or measure changes no ranking."""
 HEADER = (
+    "set",
     "system",
     "nDCG@10",
     "R@100",
@@ -64,28 +85,18 @@ HEADER = (
     "detectable",
     "R@100 against ours",
     "p (Holm)",
+    "verdict",
     "CPU-ms/question",
     "of it embedding",
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """One system's run over a set; CPU milliseconds a question, and what of them embeds the question."""
-
-    name: str
-    run: Run
-    cpu_ms: float
-    embedding_ms: float
-
-
-@dataclass(frozen=True, slots=True)
 class Work:
     """A judged set with the folder of its results."""
 
+    name: str
     judged: JudgedSet
-    argument: str
-    questions_file: str
     language: str
     passages: Path
     questions: Path
@@ -94,16 +105,19 @@ class Work:
 
 def main() -> None:
     options = arguments()
+    rows: list[list[str]] = []
     for argument in options.sets:
-        work = prepare(argument, options.results)
-        print(argument, file=sys.stderr, flush=True)
-        answered: list[Answered] = []
+        work = prepare(argument, options.results, every=options.every)
+        asked = f"{len(work.judged.queries)} questions"
+        print(f"{work.name}, {asked}, passages in {work.language!r}", file=sys.stderr, flush=True)
+        found: list[Evaluation] = []
         if options.only != "peers":
             for model in options.model:
-                answered += ours(work, model, data=options.results / "data" / Path(model).name)
+                found += ours(work, model, data=options.results / "data" / Path(model).name)
         if options.only != "ours":
-            answered += peers(work, options.peer, Path(options.peer_python))
-        print(f"\n{told(work, answered, reference=f'hybrid, {options.model[0]}')}", flush=True)
+            found += peers(work, options.peer, Path(options.peer_python))
+        rows += told(work, found, reference=f"hybrid, {options.model[0]}")
+    print(table(HEADER, rows))
 
 
 def arguments() -> argparse.Namespace:
@@ -112,6 +126,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", action="append", help="embedder of ours; default: all bundled")
     parser.add_argument("--peer", action="append", choices=list(PEERS), help="repeatable; default: all")
     parser.add_argument("--only", choices=("ours", "peers"))
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="ask every Nth question")
     parser.add_argument("--results", type=Path, default=ROOT / "bench" / "results" / "retrieval")
     parser.add_argument("--peer-python", default=str(ROOT / ".venv-bench" / "bin" / "python"))
     options = parser.parse_args()
@@ -122,21 +137,25 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def prepare(argument: str, results: Path) -> Work:
+def prepare(argument: str, results: Path, *, every: int) -> Work:
     """Write the passages and questions as the peers read them: title, line break, text."""
     path, _, questions_file = argument.partition(":")
     questions_file = questions_file or "queries.jsonl"
     judged = read_beir(Path(path), queries=questions_file)
+    judged = replace(judged, questions=judged.queries[::every])
     documents = list(judged.documents())
     passages = stored(
         results, ((each.id, f"{each.title}\n{each.text}" if each.title else each.text) for each in documents)
     )
     questions = stored(results, ((query.id, query.text) for query in judged.queries))
-    label = "_".join([*judged.folder.resolve().parts[-2:], Path(questions_file).stem])
-    folder = results / f"{label}-{digest([passages.stem.encode(), questions.stem.encode()])}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(path).resolve()
+    name = folder.name if folder.name != "passages" else f"{folder.parent.name}/passages"
+    name += f":{Path(questions_file).stem}" if questions_file != "queries.jsonl" else ""
+    label = name.replace("/", "_").replace(":", "_")
+    kept = results / f"{label}-{digest([passages.stem.encode(), judged.digest.encode()])}"
+    kept.mkdir(parents=True, exist_ok=True)
     spoken = Counter(detect(each.text) for each in documents[:200])
-    return Work(judged, argument, questions_file, spoken.most_common(1)[0][0], passages, questions, folder)
+    return Work(name, judged, spoken.most_common(1)[0][0], passages, questions, kept)
 
 
 def stored(results: Path, rows: Iterable[tuple[str, str]]) -> Path:
@@ -152,8 +171,8 @@ def stored(results: Path, rows: Iterable[tuple[str, str]]) -> Path:
 # --- the peers ----------------------------------------------------------------------------------
 
 
-def peers(work: Work, names: Sequence[str], python: Path) -> list[Answered]:
-    """Every peer's run: from its result, or run now."""
+def peers(work: Work, names: Sequence[str], python: Path) -> list[Evaluation]:
+    """Every peer, measured: from its result, or run now."""
     import numpy as np
 
     scripts = ROOT / "bench" / "peers"
@@ -161,15 +180,24 @@ def peers(work: Work, names: Sequence[str], python: Path) -> list[Answered]:
         made(texts.with_suffix(".npz"), [python, scripts / "vectors.py", texts])
     embedding_ms = float(np.load(work.questions.with_suffix(".npz"))["cpu_ms"])
     shared = [(scripts / name).read_bytes() for name in ("common.py", "requirements.txt")]
-    answered = []
+    evaluations = []
     for name in names:
         script = scripts / PEERS[name]
         result = work.folder / f"{script.stem}-{digest([*shared, script.read_bytes()])}.json"
         made(result, [python, script, work.passages, work.questions, work.language])
         found = json.loads(result.read_text("utf-8"))
-        cpu_ms = found["cpu_ms"] + embedding_ms
-        answered.append(Answered(name, Run.of(name, found["run"]), cpu_ms, embedding_ms))
-    return answered
+        embedding = embedding_ms if found["embeds"] else 0.0
+        run = Run.of(name, found["run"])
+        ids = [query.id for query in work.judged.queries]
+        evaluations.append(
+            Evaluation(
+                run,
+                measured(run, ids, work.judged.qrels, measures=MEASURES),
+                costs={"cpu_ms": {id: ms + embedding for id, ms in found["cpu_ms"].items()}},
+                facts={"embedding_ms": embedding},
+            )
+        )
+    return evaluations
 
 
 def made(result: Path, command: Sequence[str | Path]) -> None:
@@ -188,90 +216,90 @@ def made(result: Path, command: Sequence[str | Path]) -> None:
 # --- ours ---------------------------------------------------------------------------------------
 
 
-def ours(work: Work, model: str, *, data: Path) -> list[Answered]:
+def ours(work: Work, model: str, *, data: Path) -> list[Evaluation]:
     """The legs and the hybrid through the product, with this embedder and every other setting's default."""
-    names = {mode: f"{mode}, {model}" for mode in SYSTEMS}
     result = work.folder / f"promptwell-{digest([model.encode(), *sources()])}.json"
     if not result.exists():
         print(f"  promptwell, {model} …", file=sys.stderr, flush=True)
         settings = load(start=Path("/"), env={}, overrides={"data": data, "embedder.model": model})
         with connect(settings) as services:
-            outcome = evaluate_set(
-                services,
-                work.judged.folder,
-                queries=work.questions_file,
-                on_ingest=lambda _: None,
-                on_query=lambda *_: None,
-            )
-            failed = [error for row in outcome.rows for error in row.errors]
-            if failed:
-                sys.exit(f"{len(failed)} questions failed, such as {failed[0]}")
-            embedder = services.embedder()
-            began = time.process_time()
-            for query in work.judged.queries[:TIMED]:
-                embedder.embed([query.text], input_type="query")
-            embedding_ms = 1000 * (time.process_time() - began) / len(work.judged.queries[:TIMED])
-        found = {
-            row.system: {
-                "cpu_ms": row.cpu_ms,
-                "embedding_ms": 0.0 if row.system == "lexical" else embedding_ms,
-                "run": dict(row.run.results),
-            }
-            for row in outcome.rows
-        }
+            found = [one.as_json() for one in run_ours(services, work, model)]
         part = result.with_suffix(".part")
         part.write_text(json.dumps(found))
         part.rename(result)
-    found = json.loads(result.read_text("utf-8"))
+    return [Evaluation.from_json(each) for each in json.loads(result.read_text("utf-8"))]
+
+
+def run_ours(services: Services, work: Work, model: str) -> list[Evaluation]:
+    """The set's passages in a collection for this run alone; their vectors stay, for the next one."""
+    collection = f"bench-{secrets.token_hex(6)}"
+
+    def ask(mode: str, query: Query) -> list[tuple[str, float]]:
+        trail = services.trace(query.text, collection=collection, k=CHUNKS, mode=mode)
+        return document_scores(trail.hits)
+
+    try:
+        services.take_in([texts_source(work.judged.documents())], collection=collection, wait=60.0)
+        systems = {f"{mode}, {model}": partial(ask, mode) for mode in MODES}
+        queries = work.judged.queries
+        systems[f"hybrid, {model}"](queries[0])  # what is set up on first use is not a question's cost
+        evaluations = evaluate(systems, queries, work.judged.qrels, measures=MEASURES)
+    finally:
+        if any(info.name == collection for info in services.collections()):
+            services.remove_collection(collection, keep_vectors=True)
+    if failed := [error for each in evaluations for error in each.errors]:
+        sys.exit(f"{len(failed)} questions failed, such as {failed[0]}")
+    embedder = services.embedder()
+    began = time.process_time()
+    for query in queries[:TIMED]:
+        embedder.embed([query.text], input_type="query")
+    embedding_ms = 1000 * (time.process_time() - began) / len(queries[:TIMED])
     return [
-        Answered(names[mode], Run.of(names[mode], each["run"]), each["cpu_ms"], each["embedding_ms"])
-        for mode, each in found.items()
+        replace(each, facts={"embedding_ms": 0.0 if each.system.startswith("lexical") else embedding_ms})
+        for each in evaluations
     ]
 
 
 def sources() -> list[bytes]:
-    """The product's code: what its rows depend on."""
-    packages = [ROOT / name for name in ("rag", "indexes", "ingest", "api")]
-    return [path.read_bytes() for package in packages for path in sorted(package.rglob("*.py"))]
+    """What PARTS hold."""
+    found = [path for part in PARTS for path in ROOT.glob(f"{part}/**/*.py" if "." not in part else part)]
+    return [path.read_bytes() for path in sorted(found)]
 
 
 # --- what is told -------------------------------------------------------------------------------
 
 
-def told(work: Work, answered: Sequence[Answered], *, reference: str) -> str:
-    """One table: figures with 95 % intervals, and every system against the reference."""
-    ids = [query.id for query in work.judged.queries]
-    values = {each.name: measured(each.run, ids, work.judged.qrels, measures=MEASURES) for each in answered}
-    compared: Mapping[tuple[str, str], Comparison] = {}
-    if reference in values:
+def told(work: Work, found: Sequence[Evaluation], *, reference: str) -> list[list[str]]:
+    """A row a system: figures with 95 % intervals, and every one against the reference."""
+    compared: dict[tuple[str, str], Comparison] = {}
+    if any(each.system == reference for each in found):
+        values = {each.system: each.by_query for each in found}
         compared = {
             (each.candidate, each.measure): each
             for each in compare(values, baseline=reference, measures=MEASURES)
         }
-    rows = [row(each, values[each.name], compared, reference=reference) for each in answered]
-    header = f"{work.argument} ({work.language}), {len(ids)} questions"
-    return f"{header}\n\n{table(HEADER, rows)}"
+    return [row(work, each, compared, reference=reference) for each in found]
 
 
 def row(
-    one: Answered,
-    values: Mapping[str, Mapping[str, float]],
-    compared: Mapping[tuple[str, str], Comparison],
+    work: Work,
+    one: Evaluation,
+    compared: dict[tuple[str, str], Comparison],
     *,
     reference: str,
 ) -> list[str]:
     """The cells of one system."""
-    of_mean = {measure: list(each.values()) for measure, each in values.items()}
-    means = [f"{sum(each) / len(each):.4f}" for each in of_mean.values()]
-    low, high = bootstrap(of_mean[MEASURES[0]])
-    cells = [one.name, f"{means[0]} [{low:.4f}, {high:.4f}]", means[1]]
-    ndcg, recall = (compared.get((one.name, measure)) for measure in MEASURES)
+    cells = [work.name, one.system]
+    for measure in MEASURES:
+        low, high = one.interval(measure)
+        cells.append(f"{one.scores[measure]:.4f} [{low:.4f}, {high:.4f}]")
+    ndcg, recall = (compared.get((one.system, measure)) for measure in MEASURES)
     if ndcg and recall:
         cells += [difference(ndcg), f"{ndcg.p_holm:.4f}", ndcg.verdict, f"{ndcg.detectable:.4f}"]
-        cells += [difference(recall), f"{recall.p_holm:.4f}"]
+        cells += [difference(recall), f"{recall.p_holm:.4f}", recall.verdict]
     else:
-        cells += ["", "", "(ours)" if one.name == reference else "", "", "", ""]
-    return [*cells, f"{one.cpu_ms:.1f}", f"{one.embedding_ms:.1f}"]
+        cells += ["", "", "(ours)" if one.system == reference else "", "", "", "", ""]
+    return [*cells, f"{one.cpu_ms:.1f}", f"{one.facts['embedding_ms']:.1f}"]
 
 
 def difference(one: Comparison) -> str:

@@ -19,6 +19,16 @@ import numpy.typing as npt
 DEPTH = 100
 """Passages asked of each leg, and of the fusion: as many as R@100 looks at."""
 
+STEMMERS = {
+    "en": "english",
+    "es": "spanish",
+    "fr": "french",
+    "de": "german",
+    "it": "italian",
+    "pt": "portuguese",
+}
+"""Snowball's names of the languages that it and bm25s' stop words both have."""
+
 Vectors: TypeAlias = npt.NDArray[np.float32]
 
 
@@ -43,26 +53,28 @@ def read(path: Path) -> tuple[list[str], list[str]]:
     return [row["id"] for row in rows], [row["text"] for row in rows]
 
 
-def main(prepare: Callable[[Task], Callable[[str], Iterable[tuple[str, float]]]]) -> None:
+def main(
+    prepare: Callable[[Task], Callable[[str], Iterable[tuple[str, float]]]], *, embeds: bool = True
+) -> None:
     """PEER.py PASSAGES.jsonl QUESTIONS.jsonl LANGUAGE OUT: index, ask, write the run and its cost.
 
-    Vectors lie beside the texts, as .npz. ``prepare`` indexes and returns what answers a question with
-    at most DEPTH (passage id, score). The CPU time is the process's; embedding the question is a look-up
-    here, and in no figure.
+    Vectors lie beside the texts, as .npz; a peer that ``embeds`` nothing does not read them. ``prepare``
+    indexes and returns what answers a question with at most DEPTH (passage id, score). The CPU time of each
+    question is the process's; embedding it is a look-up here, and in no figure.
     """
     passages, asked, language, out = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
     ids, texts = read(passages)
     question_ids, questions = read(asked)
     vectors: dict[str, Vectors] = {}
-    for known, path in ((texts, passages), (questions, asked)):
+    for known, path in ((texts, passages), (questions, asked)) if embeds else ():
         vectors.update(zip(known, np.load(path.with_suffix(".npz"))["vectors"], strict=True))
     search = prepare(Task(ids, texts, language, vectors))
     search(questions[0])  # what is set up on first use is not a question's cost
-    began = time.process_time()
-    found = [list(search(question)) for question in questions]
-    cpu_ms = 1000 * (time.process_time() - began) / len(questions)
-    run = {
-        question: [[passage, float(score)] for passage, score in ranked]
-        for question, ranked in zip(question_ids, found, strict=True)
-    }
-    out.write_text(json.dumps({"cpu_ms": cpu_ms, "run": run}))
+    cpu_ms: dict[str, float] = {}
+    run: dict[str, list[tuple[str, float]]] = {}
+    for id, question in zip(question_ids, questions, strict=True):
+        began = time.process_time()
+        found = list(search(question))
+        cpu_ms[id] = 1000 * (time.process_time() - began)
+        run[id] = [(passage, float(score)) for passage, score in found]
+    out.write_text(json.dumps({"cpu_ms": cpu_ms, "run": run, "embeds": embeds}))

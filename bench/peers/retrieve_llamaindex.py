@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import Stemmer
-from common import DEPTH, Task, main
+from common import DEPTH, STEMMERS, Task, main
 from llama_index.core import Settings, VectorStoreIndex
 from llama_index.core.embeddings import BaseEmbedding
 from llama_index.core.llms import MockLLM
@@ -19,15 +19,6 @@ from llama_index.core.retrievers import QueryFusionRetriever
 from llama_index.core.schema import TextNode
 from llama_index.retrievers.bm25 import BM25Retriever
 from pydantic import PrivateAttr
-
-STEMMERS = {
-    "en": "english",
-    "es": "spanish",
-    "fr": "french",
-    "de": "german",
-    "it": "italian",
-    "pt": "portuguese",
-}
 
 
 class Known(BaseEmbedding):

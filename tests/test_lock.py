@@ -231,6 +231,18 @@ def rag(*arguments: object, code: int = 0) -> Result:
     return result
 
 
+def test_variants_are_parts_of_their_prompt_and_not_locked_by_themselves(home: Path):
+    (home / "prompts" / "reply.prompty").write_text(
+        "---\nmetadata: {variants: {gpt: ./reply.gpt.prompty}}\ninputs: [{name: question}]\n---\n"
+        "user:\n{{ question }}\n"
+    )
+    (home / "prompts" / "reply.gpt.prompty").write_text("user:\nBriefly: {{ question }}\n")  # no header
+    assert rag("prompts", "lock", "--without-collections").stdout == "rag.lock: 3 prompts\n"
+    locked = Lock.parse(Path("rag.lock").read_text("utf-8"), name="rag.lock")
+    assert list(locked.prompts) == ["answer", "house", "reply"]
+    assert list(locked.prompts["reply"].parts) == ["reply.gpt.prompty"]
+
+
 @pytest.mark.model
 def test_a_lock_holds_wherever_the_project_lies_and_fails_with_what_changed(
     home: Path, monkeypatch, tmp_path

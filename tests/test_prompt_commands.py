@@ -125,6 +125,22 @@ def test_a_file_that_fails_is_one_line_and_the_others_go_in(folder):
     assert result.stdout.endswith("Pushed: 2 new, 5 failed\n")
 
 
+def test_links_that_lead_elsewhere_are_told_and_never_written_through(folder, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x.prompty").write_text(SUM)
+    (folder / "link.prompty").symlink_to(outside / "x.prompty")
+    (folder / "sum.tests.yaml").symlink_to(outside / "gone.yaml")
+    pushed = rag("push", "prompts", code=1)
+    assert "failed: link.prompty: is no file of this folder: a link leads elsewhere" in pushed.output
+    assert "failed: sum.tests.yaml: is no file of this folder" in pushed.output
+    assert "Pushed: 2 new" in pushed.output
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "support").symlink_to(outside)
+    assert "leads out of" in rag("pull", "copy", code=2).output
+    assert sorted(path.name for path in outside.iterdir()) == ["x.prompty"]
+
+
 def test_prompts_that_the_folder_lacks_are_told_and_removed_by_command_alone(folder):
     rag("push", "prompts")
     (folder / "sum.prompty").unlink()

@@ -213,6 +213,14 @@ def test_tests_are_chosen_by_name_file_and_filter():
     )
 
 
+def test_tests_in_the_folder_count_for_a_prompt_that_lies_elsewhere():
+    put("strict.tests.yaml", TESTS)
+    with wired() as services:
+        (mine,) = targets(services, ["strict"])
+        assert (mine.found.origin, mine.suite.source, mine.whole) == ("shipped", TESTS, False)
+        assert [target.name for target in targets(services)] == ["answer", "strict"]
+
+
 def test_what_is_asked_of_a_recording_has_to_be_clear():
     assert "there is no recording" in rag("prompts", "test", "--replay", "none.jsonl", code=2).stderr
     assert "there is nothing to record" in rag("prompts", "test", "--record", "new.jsonl", code=2).stderr

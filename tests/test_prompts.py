@@ -259,8 +259,18 @@ def test_a_users_folder_comes_first_and_unknown_names_are_told_what_there_is(tmp
     assert (mine.name, mine.render({}).messages[0].content) == ("answer", "mine")
     assert load("support/reply", folder=tmp_path).name == "support/reply"
     assert names(folder=tmp_path) == sorted({*names(), "support/reply"})
+    about = "---\nmetadata: {variants: {gpt: ./reply.gpt.prompty}}\n---\nuser:\nhola"
+    (tmp_path / "support" / "reply.prompty").write_text(about, encoding="utf-8")
+    (tmp_path / "support" / "reply.gpt.prompty").write_text("user:\nhi", encoding="utf-8")
+    assert names(folder=tmp_path) == sorted({*names(), "support/reply"}), "a variant is a part of its prompt"
     with pytest.raises(UnknownPrompt, match=r"'\.\./secret'; there are: answer, "):
         load("../secret", folder=tmp_path / "support")
+
+
+def test_a_default_that_its_input_does_not_take_is_told_when_the_file_is_read():
+    text = "---\ninputs: [{name: n, kind: integer, default: few}]\n---\nuser:\n{{ n }}"
+    with pytest.raises(InvalidTemplate, match=r"line 2: the default of an input: variable n: 'few' is not"):
+        PromptTemplate.parse(text, name="x")
 
 
 def test_a_broken_file_of_the_user_is_named(tmp_path: Path):

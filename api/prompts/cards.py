@@ -20,8 +20,9 @@ from rag.errors import RagError
 from rag.prompts import PromptTemplate
 from rag.prompts.anatomy import instructions_of
 from rag.prompts.folder import SHIPPED, SUFFIX, part_reader, prompt_files, shipped_files
+from rag.prompts.parts import plain
 from rag.prompts.similar import windows
-from rag.prompts.versions import Facts, plain
+from rag.prompts.versions import Facts
 from rag.types import text_digest
 from rag.words import language_of
 

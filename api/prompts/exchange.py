@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag.errors import InvalidPack, InvalidTemplate, NotFound, PromptError, StorageError, UsageError
+from api.prompts.files import in_place, replace
+from rag.errors import InvalidPack, InvalidTemplate, NotFound, PromptError, UsageError
 from rag.prompts import part_reader
 from rag.prompts.exchange import Converted, exported, format_of, imported, pack, stem_of
 from rag.prompts.exchange.source import MAX_FILE
@@ -234,7 +232,7 @@ def write(folder: Path, files: Mapping[str, str], *, force: bool = False) -> Wri
     same, differing = [], []
     for path, content in contents.items():
         target = folder / path
-        _in_place(folder, target)
+        in_place(folder, target)
         if not target.exists():
             continue
         if target.is_file() and target.stat().st_size == len(content) and target.read_bytes() == content:
@@ -249,35 +247,3 @@ def write(folder: Path, files: Mapping[str, str], *, force: bool = False) -> Wri
     for path in (new := [path for path in contents if path not in same]):
         replace(folder / path, contents[path])
     return Written(tuple(new), tuple(same))
-
-
-def _in_place(folder: Path, target: Path) -> None:
-    if target.is_symlink() or target.is_dir():
-        raise UsageError(
-            f"{target} is a {'symbolic link' if target.is_symlink() else 'folder'}: nothing was written"
-        )
-    if folder.exists() and not target.parent.resolve().is_relative_to(folder.resolve()):
-        raise UsageError(f"{target.parent} leads out of {folder} by a symbolic link: nothing was written")
-    for step in target.parents:
-        if step.is_relative_to(folder) and step.exists() and not step.is_dir():
-            raise UsageError(f"{step} is a file, where a folder is needed: nothing was written")
-
-
-def replace(target: Path, content: bytes) -> None:
-    """Write a file as a whole: who reads it meanwhile finds the one before or this one."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.")
-    except OSError as error:
-        raise StorageError(f"{target} cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise

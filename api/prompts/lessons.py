@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from api.prompts.files import replace
 from api.prompts.passages import shown
 from rag.errors import InvalidQuery, StorageError
 from rag.prompts.testing.suite import read_suite
@@ -188,8 +189,4 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error}") from error
+    replace(path.resolve(), text.encode())  # what is behind a link is written, and the link stays

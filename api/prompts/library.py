@@ -96,14 +96,18 @@ def _of_file(folder: Path, path: Path) -> Found:
     root = folder.resolve() if path.is_relative_to(folder.resolve()) else path.parent
     name = path.relative_to(root).as_posix().removesuffix(SUFFIX)
     read = prompts.part_reader(root)
+    beside = path.with_name(path.name.removesuffix(SUFFIX) + TESTS)
     try:
         template = PromptTemplate.parse(read(f"{name}{SUFFIX}"), name=name, read=read)
-        beside = path.with_name(path.name.removesuffix(SUFFIX) + TESTS)
         tests = read(f"{name}{TESTS}") if beside.is_file() else None
     except InvalidTemplate as error:
         raise InvalidTemplate(f"{path}: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidTemplate(f"{path} cannot be read: {error}") from error
+    except KeyError:
+        raise InvalidTemplate(
+            f"{beside} is a link that leads out of {root}: put the file itself there"
+        ) from None
     return Found(template, "file", tests=tests)
 
 

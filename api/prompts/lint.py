@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.prompts.library import find
+from indexes.library.force import newest_sources
 from rag.errors import NotFound, PromptError
 from rag.prompts import PromptTemplate
 from rag.prompts.anatomy import instructions_of
 from rag.prompts.folder import SUFFIX, part_reader, prompt_files, shipped_files
 from rag.prompts.lint import Finding, lint, refused, variants_of
 from rag.prompts.twins import Twins
-from rag.prompts.versions import LATEST
 
 if TYPE_CHECKING:
     from api.services import Services
@@ -131,9 +131,7 @@ def _texts(services: Services, read: Iterable[_Read]) -> dict[str, str]:
     the shipped one, as when a prompt is named."""
     sources = {name: file.read_text("utf-8") for name, file in shipped_files()}
     if services.has_library:
-        library = services.library()
-        for name in library.names():
-            sources[name] = library.version(name, LATEST).source
+        sources |= newest_sources(services.library())
     for name, path in prompt_files(services.settings.prompts.dir):
         if path.is_file():
             sources[name] = path.read_text("utf-8", errors="replace")

@@ -14,9 +14,9 @@ from ingest.names import uri_of
 from rag import prompts
 from rag.errors import NotFound, PromptError, UnknownCollection
 from rag.prompts.examples import ExampleSettings
-from rag.prompts.folder import SUFFIX, prompt_files
 from rag.prompts.lock import Change, Lock, LockedCollection, LockedPrompt, Value, changes
-from rag.prompts.versions import PRODUCTION, plain
+from rag.prompts.parts import plain
+from rag.prompts.versions import PRODUCTION
 from rag.sketch import Sketch
 from rag.types import text_digest
 
@@ -41,15 +41,10 @@ class Made:
 def every_name(services: Services) -> list[str]:
     """The prompts that are locked where none is named: the folder's, the library's that are in production,
     and the one that ``rag ask`` takes."""
-    folder = services.settings.prompts.dir
-    named = {name for name, _ in prompt_files(folder)}
-    variants = set[str]()
-    for name in named:
-        for path in prompts.load(name, folder=folder).variants.values():
-            variants.add(path.removesuffix(SUFFIX))
+    named = set(prompts.own_names(services.settings.prompts.dir))
     if services.has_library:
         named |= {entry.name for entry in services.library().entries() if PRODUCTION in entry.labels}
-    return sorted(named - variants | {services.settings.prompts.default})
+    return sorted(named | {services.settings.prompts.default})
 
 
 def there(services: Services, names: Iterable[str]) -> tuple[list[str], list[str]]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from api.prompts.files import below, replace
 from rag.errors import PromptError, UnknownPrompt
 from rag.prompts.folder import SUFFIX, TESTS
-from rag.prompts.parts import path_of
-from rag.prompts.versions import LATEST, Version, checked_label, plain, reference
+from rag.prompts.parts import path_of, plain
+from rag.prompts.versions import LATEST, Version, checked_label, reference
 
 if TYPE_CHECKING:
     from api.services import Services
@@ -41,8 +42,9 @@ def pull(
     ``label`` stands.
 
     Files that differ stay as they are, and nothing is written, unless ``force``. Two prompts that include
-    another text of one file cannot lie in one folder: the newer version does, the other is left. Raises
-    NotFound without a library, UnknownPrompt, PromptError.
+    another text of one file cannot lie in one folder: the newer version does, the other is left. A link is
+    replaced, never followed. Raises NotFound without a library, UnknownPrompt, PromptError, UsageError for a
+    folder below that leads elsewhere by a link, StorageError.
     """
     texts: dict[str, str] = {}
     owners: dict[str, str] = {}
@@ -65,7 +67,9 @@ def pull(
     if force or not differing:
         written = tuple(sorted(set(texts) - set(same)))
         for path in written:
-            _write(folder / path, texts[path])
+            below(folder, folder / path)
+        for path in written:
+            replace(folder / path, texts[path].encode())
     return PullReport(dict(sorted(versions.items())), written, same, differing, tuple(left))
 
 
@@ -108,14 +112,3 @@ def _there(folder: Path, path: str) -> str | None:
         return plain(file.read_text("utf-8")) if file.is_file() else ""
     except UnicodeDecodeError:
         return ""
-
-
-def _write(path: Path, text: str) -> None:
-    """The whole file or none of it, in the place of a link too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text, "utf-8", newline="\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

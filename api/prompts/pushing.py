@@ -16,13 +16,17 @@ from api.prompts.library import author_of
 from rag.errors import NotFound, PromptError, RagError
 from rag.prompts import PromptTemplate, part_reader
 from rag.prompts.folder import SUFFIX, TESTS
+from rag.prompts.parts import plain
 from rag.prompts.testing.suite import read_suite
-from rag.prompts.versions import Draft, checked_label, checked_name, plain
+from rag.prompts.versions import Draft, checked_label, checked_name
 from rag.types import text_digest
 
 if TYPE_CHECKING:
     from api.services import Services
     from indexes.library.values import Head
+
+_UNREADABLE = (RagError, OSError, UnicodeDecodeError, KeyError)
+"""What reading a file of the folder may raise; KeyError is :func:`rag.prompts.part_reader`'s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ def push(
             message=message,
             tests=plan.tests,
             label=label,
-            labelled=plan.unchanged,
+            labelled={name: heads[name].number for name in plan.unchanged},
         )
         versions, moved, tests, written = dict(done.versions), dict(done.labels), done.tests, True
     unchanged = tuple(sorted(seen - set(versions)))
@@ -132,7 +136,7 @@ def planned(folder: Path, heads: Mapping[str, Head]) -> Plan:
             continue
         try:
             template = PromptTemplate.parse(read(names[name]), name=name, read=read)
-        except (RagError, OSError, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             failed[names[name]] = _told(error)
         else:
             drafts[name] = Draft.of(template, name=name)
@@ -157,7 +161,7 @@ def _plan_tests(plan: Plan, read: _Reader, names: Mapping[str, str], heads: Mapp
                 if head is None or head.tests != text_digest(text):
                     read_suite(text, name=path)
                     plan.tests[name] = text
-            except (RagError, OSError, UnicodeDecodeError) as error:
+            except _UNREADABLE as error:
                 plan.failed.append((path, _told(error)))
 
 
@@ -166,7 +170,7 @@ def _as_it_was(head: Head, path: str, read: _Reader) -> bool:
         return text_digest(read(path)) == head.sha256 and all(
             text_digest(read(part)) == digest for part, digest in head.parts.items()
         )
-    except (RagError, OSError, UnicodeDecodeError):
+    except _UNREADABLE:
         return False
 
 
@@ -222,6 +226,8 @@ def _files(folder: Path) -> Iterator[str]:
 
 
 def _told(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return "is no file of this folder: a link leads elsewhere, or it was just removed"
     if isinstance(error, UnicodeDecodeError):
         return f"is not UTF-8 text (byte {error.start}): save it as UTF-8"
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

@@ -153,12 +153,18 @@ def _all(services: Services) -> list[str]:
 
 def _target(services: Services, name: str) -> Target:
     found = find(services, name)
+    asked = reference(name)
+    working = services.settings.prompts.dir / f"{asked.name}{TESTS}"
+    plain_name = asked.path is None and asked.number is None and not asked.label
+    if plain_name and found.origin != "file" and working.is_file():
+        # Tests of one's own for a prompt that lies elsewhere: those count, as a file does before a version.
+        suite = read_suite(_read(working), name=str(working))
+        return Target(name, found, suite, whole=suite.source == found.tests)
     tests = found.tests
     if tests is None and found.origin == "shipped":
         file = files("rag.prompts").joinpath("shipped", f"{found.template.name}{TESTS}")
         tests = file.read_text("utf-8") if file.is_file() else None
     if tests is None:
-        asked = reference(name)
         place = f"{str(asked.path).removesuffix(SUFFIX) if asked.path else asked.name}{TESTS}"
         mend = {
             "file": f"write {place} beside it, or give some with --file",
@@ -272,8 +278,8 @@ class _Asker:
                 return replace(reply, context=self.services.render(question, **options).context)
             for event in self.services.ask_events(question, **options):
                 match event:
-                    case Retrieved(context=context):
-                        reply = replace(reply, context=context)
+                    case Retrieved(context=context, tokens=tokens):
+                        reply = replace(reply, context=context, tokens=sum(tokens.values()))
                     case Answer() as given:
                         model = given.receipt.model
                         reply = replace(reply, text=given.text, found=given.found, model=model)

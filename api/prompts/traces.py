@@ -95,7 +95,12 @@ class Recorder:
             if self._writing:
                 return
             self._writing = True
-        threading.Thread(target=self._write, name="traces").start()
+        try:
+            threading.Thread(target=self._write, name="traces").start()
+        except RuntimeError as error:  # no more threads, or the process is about to end
+            with self._lock:
+                self._writing = False
+            self._tell(str(error))
 
     def flush(self, seconds: float = 30.0) -> bool:
         """Wait until everything is written; whether it is."""

@@ -40,6 +40,16 @@ def in_force(library: PromptLibrary) -> list[InForce]:
         ]
 
 
+def newest_sources(library: PromptLibrary) -> dict[str, str]:
+    """The file's text of every prompt that was not removed, at its newest version, by name."""
+    with library.store.reading() as db:
+        found = db.execute(
+            "SELECT p.name, t.text FROM newest v JOIN prompts p ON p.id = v.prompt_id "
+            "JOIN texts t ON t.id = v.text_id WHERE NOT p.removed"
+        )
+        return dict(found.fetchall())
+
+
 def sources(library: PromptLibrary, some: Iterable[InForce]) -> dict[str, str]:
     """The file's text of each of these, by name."""
     with library.store.reading() as db:

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from indexes.library import labels, review, rows
@@ -157,12 +158,13 @@ class PromptLibrary:
         message: str = "",
         tests: Mapping[str, str] | None = None,
         label: str = "",
-        labelled: Sequence[str] = (),
+        labelled: Mapping[str, int] = MappingProxyType({}),
     ) -> Pushed:
         """Make a version of each draft that is not what its newest version is, in one transaction.
 
         ``tests`` are files by prompt, of prompts that are there or among the drafts. ``label`` is moved to
-        the newest version of the drafts and of ``labelled``. Raises LabelProtected, and nothing is written.
+        the newest version of the drafts, and to the versions in ``labelled``, by prompt. Raises
+        LabelProtected, and nothing is written.
 
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -192,7 +194,7 @@ class PromptLibrary:
             if label:
                 for name in dict.fromkeys([*(draft.name for draft in drafts), *labelled]):
                     prompt = rows.prompt_id(db, name)
-                    number = rows.latest(db, prompt)
+                    number = labelled.get(name) or rows.latest(db, prompt)
                     before = labels.stand(
                         db,
                         name,

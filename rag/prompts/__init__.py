@@ -7,10 +7,12 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from rag.errors import InvalidTemplate, UnknownPrompt
-from rag.prompts.folder import SHIPPED, part_reader, prompt_files, shipped_files
+from rag.prompts.folder import SHIPPED, SUFFIX, part_reader, prompt_files, shipped_files
+from rag.prompts.front import Front
+from rag.prompts.parts import path_of, plain
 from rag.prompts.template import PromptTemplate, RenderedPrompt
 
-__all__ = ["PromptTemplate", "RenderedPrompt", "load", "names", "part_reader"]
+__all__ = ["PromptTemplate", "RenderedPrompt", "load", "names", "own_names", "part_reader"]
 
 
 def load(name: str, *, folder: Path | None = None) -> PromptTemplate:
@@ -34,8 +36,29 @@ def load(name: str, *, folder: Path | None = None) -> PromptTemplate:
 
 
 def names(*, folder: Path | None = None) -> list[str]:
-    """The names that :func:`load` takes, in order."""
-    return sorted({name for _, name, _ in _files(folder)})
+    """The prompts that :func:`load` knows, in order. A file that is another prompt's variant is a part of
+    that prompt, and no prompt of its own."""
+    own = own_names(folder) if folder is not None else []
+    return sorted({*own, *(name for name, _ in shipped_files())})
+
+
+def own_names(folder: Path) -> list[str]:
+    """Those of a folder alone. A file that cannot be read counts: it is a prompt that is to be mended.
+
+    What is read of a file is its front matter, and that only where it may name variants.
+    """
+    found: list[str] = []
+    variants = set[str]()
+    for name, path in prompt_files(folder):
+        found.append(name)
+        try:
+            text = path.read_text("utf-8") if path.is_file() else ""
+            if "variants" in text:
+                named = Front.of(plain(text)).metadata().get("variants", {}).values()
+                variants |= {path_of(each, beside=f"{name}{SUFFIX}").removesuffix(SUFFIX) for each in named}
+        except (InvalidTemplate, OSError, UnicodeDecodeError):
+            continue
+    return [name for name in found if name not in variants]
 
 
 def _files(folder: Path | None) -> Iterator[tuple[Path | Traversable, str, Path | Traversable]]:

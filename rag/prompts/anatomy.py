@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from rag.prompts.body import Role
-from rag.prompts.parts import ROLE, path_of
+from rag.prompts.parts import ROLE, path_of, plain
 from rag.prompts.template import PromptTemplate
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def body_of(source: str) -> tuple[str, int]:
     >>> body_of("---\\nname: hi\\n---\\nuser:\\nHi!")
     ('user:\\nHi!', 4)
     """
-    lines = source.replace("\r\n", "\n").removeprefix("\ufeff").split("\n")
+    lines = plain(source).split("\n")
     if lines[0].rstrip() != "---":
         return "\n".join(lines), 1
     for number, line in enumerate(lines[1:], 1):

@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from rag.errors import InvalidSetting, InvalidTemplate
+from rag.errors import InvalidSetting, InvalidTemplate, PromptError
 from rag.prompts.parts import path_of
-from rag.prompts.values import KINDS, Input
+from rag.prompts.values import KINDS, Input, checked
 
 KEYS = ("name", "displayName", "description", "metadata", "inputs", "outputs", "model", "tools", "template")
 MAX_VALUES = 10_000
@@ -93,7 +93,12 @@ class Front:
             self.fault("inputs", f"input {about['name']}: kind {kind!r}; choose {', '.join(KINDS)}")
         default = about.get("default")
         required = default is None and about.get("required", True) is not False
-        return Input(about["name"], kind, str(about.get("description") or ""), required, default)
+        declared = Input(about["name"], kind, str(about.get("description") or ""), required, default)
+        try:
+            checked(declared, default)
+        except PromptError as error:
+            self.fault("inputs", f"the default of an input: {error}")
+        return declared
 
     def metadata(self) -> Mapping[str, Any]:
         """What stands under ``metadata``, our own keys of it checked."""

@@ -98,7 +98,7 @@ class Parts:
                 ) from None
             if len(text) > MAX_PART:
                 raise InvalidTemplate(f"{path!r} has {len(text)} characters; the limit is {MAX_PART}")
-            self._texts[path] = text.removeprefix("\ufeff").replace("\r\n", "\n")
+            self._texts[path] = plain(text)
         return self._texts[path]
 
     def included(self, written: str, *, trail: tuple[str, ...]) -> tuple[str, str]:
@@ -131,6 +131,15 @@ class Parts:
                 f"the prompt includes too much: the limit is {MAX_INCLUDES} times, {MAX_INCLUDED} characters"
             )
         return path, text
+
+
+def plain(text: str) -> str:
+    """A file's text as it is read, compared and kept: no byte order mark, ``\\n`` line ends.
+
+    >>> plain("\\ufeffa\\r\\nb")
+    'a\\nb'
+    """
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def path_of(written: str, *, beside: str = "") -> str:

@@ -7,47 +7,29 @@ of its own, so a value can be anything at all (a role line, Jinja, a fence) and 
 from __future__ import annotations
 
 import json
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rag.context import Context
-from rag.errors import InvalidTemplate, MissingVariables, PromptError
+from rag.errors import InvalidTemplate
 from rag.neutral import markers
 from rag.prompts.about import About
 from rag.prompts.body import Role, Section, sections_of
+from rag.prompts.filling import Filling, RenderedPrompt
 from rag.prompts.front import Front
-from rag.prompts.parts import Parts, ReadPart, path_of
-from rag.prompts.values import Input, checked
+from rag.prompts.parts import Parts, ReadPart, path_of, plain
+from rag.prompts.values import Input
 from rag.prompts.variants import best
-from rag.protocols import Message
 from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import text_digest
 
-if TYPE_CHECKING:
-    pass
+__all__ = ["MAX_FILE", "PromptTemplate", "RenderedPrompt", "digest_of"]
 
 MAX_FILE = 200_000
 """Characters of a prompt file."""
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedPrompt:
-    """Exactly what the model gets. ``tokens`` by part: instructions, context, then each variable.
-
-    ``nonce`` is in the fences of the context, "" without one: that of the Context, unless a value held it.
-    """
-
-    messages: tuple[Message, ...]
-    tokens: Mapping[str, int]
-    nonce: str = ""
-
-    @property
-    def total_tokens(self) -> int:
-        return sum(self.tokens.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,66 +140,19 @@ class PromptTemplate(About):
         ...
         rag.errors.MissingVariables: prompt 'hi' needs a value for: who
         """
-        if context is None or "context" not in self.names:
-            values = self._values(variables)
-            messages = self._messages(values)
-            return RenderedPrompt(messages, self._tokens(messages, values, count_tokens))
-        if "context" in variables:
-            raise PromptError(f"prompt {self.name!r}: the context is given twice, retrieved and as a value")
-        values = self._values({**variables, "context": context.text})
-        messages = self._messages(values)
-        outside = "\n".join(message.content.replace(values["context"], "") for message in messages)
-        if context.passages and f"passage-{context.nonce}" in outside:
-            # A value names the fence: a guess, which is not to be right.
-            context = replace(context, nonce=_not_in(outside, context.nonce))
-            values = self._values({**variables, "context": context.text})
-            messages = self._messages(values)
-        return RenderedPrompt(messages, self._tokens(messages, values, count_tokens), context.nonce)
-
-    def _messages(self, values: Mapping[str, Any]) -> tuple[Message, ...]:
-        from rag.prompts.sandbox import rendered
-
-        messages = []
-        for section in self._sections:
-            try:
-                content = rendered(
-                    section.template, values, markers=self._markers, neutral=values.values()
-                ).strip("\n")
-            except PromptError as error:
-                raise PromptError(f"prompt {self.name!r}, {section.role} message: {error}") from error
-            messages.append(Message(section.role, content))
-        return tuple(messages)
-
-    def _values(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        unknown = sorted(set(given) - set(self.names))
-        if unknown:
-            takes = ", ".join(self.names) or "none"
-            raise PromptError(f"prompt {self.name!r} takes no {', '.join(unknown)}; its variables: {takes}")
-        missing = tuple(each.name for each in self.inputs if each.required and each.name not in given)
-        if missing:
-            message = f"prompt {self.name!r} needs a value for: {', '.join(missing)}"
-            raise MissingVariables(message, names=missing)
-        return {each.name: checked(each, given.get(each.name, each.default)) for each in self.inputs}
-
-    def _tokens(
-        self, messages: Sequence[Message], values: Mapping[str, Any], count_tokens: TokenCounter
-    ) -> Mapping[str, int]:
-        """The parts' own counts; instructions are the rest, so that the sum is that of the messages."""
-        used = self.used
-        parts = {name: count_tokens(str(value)) for name, value in values.items() if name in used}
-        total = sum(count_tokens(message.content) for message in messages)
-        return MappingProxyType({"instructions": max(0, total - sum(parts.values())), **parts})
+        filling = Filling(self.name, self.inputs, self._sections, self._markers)
+        return filling.rendered(variables, context=context, count_tokens=count_tokens)
 
 
 def _front(text: str, name: str) -> Front:
     if len(text) > MAX_FILE:
         raise InvalidTemplate(f"{name or 'the prompt'} has {len(text)} characters; the limit is {MAX_FILE}")
-    return Front.of(_plain(text))
+    return Front.of(plain(text))
 
 
 def _parsed(text: str, front: Front, name: str, version: int, parts: Parts) -> PromptTemplate:
     """What one file says, its variants apart."""
-    source = _plain(text)
+    source = plain(text)
     inputs = front.inputs()
     sections = sections_of(front.body, front.body_line, parts)
     return PromptTemplate(
@@ -300,10 +235,6 @@ def _with_examples(template: PromptTemplate, parts: Parts) -> PromptTemplate:
     return replace(template, parts=MappingProxyType(texts), digest=digest)
 
 
-def _plain(text: str) -> str:
-    return text.removeprefix("\ufeff").replace("\r\n", "\n")
-
-
 def _path(name: str) -> str:
     return f"{name}.prompty"
 
@@ -312,14 +243,3 @@ def digest_of(text: str, parts: Mapping[str, str]) -> str:
     """Of the text alone where there are no parts: then it is that of the file, as any tool computes it."""
     whole = json.dumps([text, sorted(parts.items())]) if parts else text
     return text_digest(whole)
-
-
-def _not_in(text: str, nonce: str) -> str:
-    """Fresh digits, one more than ``nonce`` has for every few tries, that do not stand in the text."""
-    draws = 0
-    while True:
-        width = len(nonce) + draws // 4
-        fresh = f"{secrets.randbelow(10**width):0{width}d}"
-        if fresh not in text:
-            return fresh
-        draws += 1

@@ -85,15 +85,6 @@ def checked_label(label: str) -> str:
     return label
 
 
-def plain(text: str) -> str:
-    """A file's text as it is compared and kept: without a byte order mark, with ``\\n`` line ends.
-
-    >>> plain("\\ufeffa\\r\\nb")
-    'a\\nb'
-    """
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-
-
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a list of prompts shows and is filtered by; ``models`` are those that the file names."""

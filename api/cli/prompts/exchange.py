@@ -135,7 +135,8 @@ def pack(
 ) -> None:
     """Put prompts, what they include, their tests and recorded answers into one file to share."""
     from api.cli.common import services
-    from api.prompts.exchange import make_pack, replace
+    from api.prompts.exchange import make_pack
+    from api.prompts.files import replace
     from rag.errors import UsageError
     from rag.prompts.exchange import pack as packs
 

@@ -26,7 +26,7 @@ def junit_xml(results: Mapping[str, Sequence[Result]]) -> str:
         suite = ElementTree.SubElement(
             root,
             "testsuite",
-            name=_text(name),
+            name=xml_text(name),
             tests=str(len(of_prompt)),
             failures=str(found["failed"]),
             errors=str(found["error"]),
@@ -44,14 +44,14 @@ def _case(suite: ElementTree.Element, name: str, result: Result) -> None:
     case = ElementTree.SubElement(
         suite,
         "testcase",
-        name=_text(result.case.description),
-        classname=_text(name),
+        name=xml_text(result.case.description),
+        classname=xml_text(name),
         time=_seconds(result.seconds),
     )
     if result.status == "passed":
         return
     kind = {"failed": "failure", "error": "error", "unevaluated": "skipped"}[result.status]
-    told = ElementTree.SubElement(case, kind, message=_text(result.reason))
+    told = ElementTree.SubElement(case, kind, message=xml_text(result.reason))
     lines = [
         f"{outcome.status}: {outcome.name} (line {outcome.line}): {outcome.reason}"
         for outcome in result.outcomes
@@ -59,10 +59,10 @@ def _case(suite: ElementTree.Element, name: str, result: Result) -> None:
     ]
     if result.answer:
         lines.append(f"answer: {result.answer[:MAX_ANSWER]}")
-    told.text = _text("\n".join(lines))
+    told.text = xml_text("\n".join(lines))
 
 
-def _text(text: str) -> str:
+def xml_text(text: str) -> str:
     return _NOT_XML.sub("\ufffd", text)
 
 

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeAlias
 
 from rag.citations import read_citations
@@ -31,7 +31,8 @@ NO_MODEL = "no language model is configured: name one with --model, or give reco
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What came back for a test. ``text`` or ``context`` is None where there is none, and ``no_text`` or
-    ``no_context`` says why. ``notes`` are lines for people."""
+    ``no_context`` says why. ``notes`` are lines for people. ``tokens`` are those of the prompt, 0 where none
+    was made."""
 
     text: str | None = None
     context: Context | None = None
@@ -40,6 +41,7 @@ class Reply:
     no_text: str = "no answer was asked for"
     no_context: str = "the prompt takes no context"
     notes: tuple[str, ...] = ()
+    tokens: int = 0
 
 
 class Ask(Protocol):
@@ -53,7 +55,8 @@ class Ask(Protocol):
 @dataclass(frozen=True, slots=True)
 class Result:
     """One test, run. ``reason`` says in a line why it did not pass; ``score`` is the share of its
-    assertions' weight that passed, ``seconds`` what it took."""
+    assertions' weight that passed, ``seconds`` what it took, ``tokens`` what its prompt had. ``context`` is
+    what it was answered from, None where there is none."""
 
     case: Case
     status: RunStatus
@@ -64,6 +67,8 @@ class Result:
     model: str
     seconds: float
     notes: tuple[str, ...] = ()
+    tokens: int = 0
+    context: Context | None = field(default=None, repr=False)
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for ``json.dumps``."""
@@ -119,7 +124,19 @@ def run_case(case: Case, template: PromptTemplate, *, ask: Ask, tools: Tools) ->
     outcomes = tuple(evaluate(each, subject, tools) for each in case.assertions)
     status, score, reason = combined(outcomes, threshold=case.threshold)
     took = time.perf_counter() - began
-    return Result(case, status, score, reason, outcomes, reply.text or "", reply.model, took, reply.notes)
+    return Result(
+        case,
+        status,
+        score,
+        reason,
+        outcomes,
+        reply.text or "",
+        reply.model,
+        took,
+        reply.notes,
+        tokens=reply.tokens,
+        context=reply.context,
+    )
 
 
 def counts(results: Iterable[Result]) -> Mapping[RunStatus, int]:
@@ -186,18 +203,18 @@ def reply_from(
 
     Raises PromptError and MissingVariables for values that the prompt does not take, and ModelError.
     """
-    messages = template.render(values, context=context, count_tokens=tools.count_tokens).messages
+    rendered = template.render(values, context=context, count_tokens=tools.count_tokens)
     notes = tuple(
         f"given passage {left.hit.chunk.key}: {left.detail}" for left in (context.left_out if context else ())
     )
-    reply = Reply(context=context, notes=notes)
+    reply = Reply(context=context, notes=notes, tokens=rendered.total_tokens)
     if not answer:
         return reply
     if context is not None and not context.passages:
         return replace(reply, text=nothing_found(question, template.not_found), model=EXTRACTIVE)
     if chat is not None:
         try:
-            text = "".join(chat.stream(messages))
+            text = "".join(chat.stream(rendered.messages))
         except NotRecorded as error:
             return replace(reply, no_text=str(error), model=chat.name)
         return replace(reply, text=text, found=says_found(text, template, context), model=chat.name)

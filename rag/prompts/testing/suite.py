@@ -24,9 +24,9 @@ from types import MappingProxyType
 from typing import Any
 
 from rag.errors import PromptError
+from rag.prompts.parts import plain
 from rag.prompts.testing.assertions import Assertion, read_assertion, share
 from rag.prompts.testing.located import Part, read_yaml, referred
-from rag.prompts.versions import plain
 from rag.types import text_digest
 
 MAX_COMBINATIONS = 1000

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rag.confidence import Calibration, calibrate, check_enough
-from rag.errors import EvaluationError, InvalidSetting
+from rag.errors import InvalidSetting
+from rag.evaluate.formats.questions import read_asked
 from rag.support import READ, gather
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from indexes.catalogue import Catalogue
     from rag.protocols import Space
 
-FORM = '{"question": "…", "document": "its id or the end of it", a list of them, or null}'
 PATIENCE = 5.0
 """Seconds to wait for a process that writes."""
 
@@ -42,29 +42,11 @@ class Outcome:
 
 
 def read_questions(path: Path) -> list[Asked]:
-    """The questions of a JSONL file; further fields are left alone.
-
-    Raises EvaluationError, with the line that cannot be read.
-    """
-    try:
-        lines = path.read_bytes().decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise EvaluationError(f"{path} cannot be read: {error}") from error
-    return [_asked(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
-
-
-def _asked(line: str, place: str) -> Asked:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise EvaluationError(f"{place}: not JSON: {error}") from error
-    if isinstance(row, dict) and "document" in row:
-        question, named = row.get("question"), row["document"]
-        names = [] if named is None else named if isinstance(named, list) else [named]
-        good = all(isinstance(name, str) and name for name in (question, *names))
-        if good and named != []:
-            return Asked(str(question), tuple(names))
-    raise EvaluationError(f"{place}: a line must be {FORM}")
+    """The questions of a JSONL file (see :mod:`rag.evaluate.formats.questions`) that are answered, or said to
+    have no answer. Raises EvaluationError, with the line that cannot be read."""
+    return [
+        Asked(one.query.text, one.documents) for one in read_asked(path) if one.documents or one.unanswerable
+    ]
 
 
 def calibrate_collection(

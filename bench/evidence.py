@@ -33,7 +33,8 @@ from ingest import job
 from ingest.decide import Chunker, texts_source
 from rag.context import BETWEEN_BLOCKS, Passage, fit
 from rag.evaluate import JudgedSet, read_beir
-from rag.evaluate.evidence import Evidence, Gold, Shown, Span, evidence, first_tokens, mean, read_spans
+from rag.evaluate.anchors import gold as gold_of
+from rag.evaluate.evidence import Evidence, Gold, Shown, Span, evidence, first_tokens, mean
 from rag.protocols import Collection, Embedder, Space
 from rag.retrieve import RetrievalSettings, Retriever
 from rag.tokens import TokenCounter, estimate_tokens
@@ -101,7 +102,7 @@ def compare(
 ) -> None:
     judged = read_beir(folder)
     documents = list(judged.documents())
-    gold = read_spans(folder / "spans.jsonl", {document.id: document.text for document in documents})
+    gold = gold_of(judged, {document.id: document.text for document in documents})
     collections = {
         chunker.fingerprint: take_in(services, judged, documents, chunker)
         for chunker in (services.chunker(services.embedder()), *splitters)

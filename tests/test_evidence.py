@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from rag.context import fit
 from rag.errors import EvaluationError
 from rag.evaluate import read_beir
+from rag.evaluate.anchors import gold as gold_of
 from rag.evaluate.evidence import (
     Evidence,
     Shown,
@@ -21,7 +21,6 @@ from rag.evaluate.evidence import (
     evidence,
     first_tokens,
     mean,
-    read_spans,
     union,
 )
 from rag.tokens import estimate_tokens
@@ -109,59 +108,7 @@ def test_the_last_span_is_cut_where_the_tokens_end():
     assert first_tokens(shown, 0, count_tokens=words) == []
 
 
-# --- reading gold spans -------------------------------------------------------------------------
-
-TEXTS = {"d": "Tea is hot. Ice is cold. Tea is hot."}
-
-
-def write(folder: Path, *records: object) -> Path:
-    path = folder / "spans.jsonl"
-    path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in records) + "\n", "utf-8")
-    return path
-
-
-def span_record(**about: object) -> dict[str, object]:
-    return {"query_id": "q", "doc_id": "d", "start": 12, "end": 24, "text": "Ice is cold.", **about}
-
-
-def test_spans_are_read_by_query(tmp_path):
-    path = write(tmp_path, span_record(), "", span_record(query_id="r", text=None), span_record(start=13))
-    gold = read_spans(path, TEXTS)
-    assert gold == {"q": (Span("d", 12, 24), Span("d", 12, 24)), "r": (Span("d", 12, 24),)}
-
-
-@pytest.mark.parametrize(("start", "found"), [(0, 0), (3, 0), (11, 0), (20, 25), (23, 25)])
-def test_a_quotation_that_moved_is_found_again_where_it_stands_nearest(tmp_path, start, found):
-    path = write(tmp_path, span_record(start=start, end=start + 4, text="Tea is hot."))
-    assert read_spans(path, TEXTS)["q"] == (Span("d", found, found + 11),)
-
-
-@pytest.mark.parametrize(
-    ("record", "message"),
-    [
-        ("{", "2: not JSON"),
-        ("[]", "2: not an object"),
-        (span_record(doc_id="x"), "2: no document 'x'"),
-        (span_record(query_id=""), "2: 'query_id' is missing"),
-        (span_record(start=-1), "2: 'start' and 'end'"),
-        (span_record(end=12), "2: 'start' and 'end'"),
-        (span_record(start="0"), "2: 'start' and 'end'"),
-        (span_record(text="Ice is warm."), "2: 'Ice is warm.' does not stand"),
-        (span_record(text=None, end=99), "2: it ends at 99; 'd' has 36 characters"),
-    ],
-)
-def test_a_faulty_span_is_named_by_file_and_line(tmp_path, record, message):
-    path = write(tmp_path, span_record(), record)
-    with pytest.raises(EvaluationError) as told:
-        read_spans(path, TEXTS)
-    assert f"{path}:{message}" in str(told.value)
-
-
-def test_a_missing_or_empty_file_is_told(tmp_path):
-    with pytest.raises(EvaluationError, match="missing"):
-        read_spans(tmp_path / "none.jsonl", TEXTS)
-    with pytest.raises(EvaluationError, match="no spans"):
-        read_spans(write(tmp_path), TEXTS)
+# --- the spans of the judged sets ----------------------------------------------------------------
 
 
 @pytest.mark.shared
@@ -174,7 +121,7 @@ def test_the_spans_of_the_judged_sets_quote_their_documents(name):
         pytest.skip("needs the judged sets beside the project")
     judged = read_beir(folder)
     texts = {document.id: document.text for document in judged.documents()}
-    gold = read_spans(folder / "spans.jsonl", texts)
+    gold = gold_of(judged, texts)
     assert len(gold) > 0.99 * len(judged.queries)
     for query_id, found in gold.items():
         assert {span.document_id for span in found} <= judged.qrels[query_id].keys()

@@ -11,15 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from rag.context import BETWEEN_BLOCKS, Context
 from rag.errors import EvaluationError
-from rag.evaluate.formats.beir import records
 from rag.tokens import TokenCounter, estimate_tokens
-from rag.types import clean_text
 
 
 class Span(NamedTuple):
@@ -126,52 +122,6 @@ def first_tokens(
             spans.append(span._replace(end=span.start + kept))
         break
     return spans
-
-
-def read_spans(path: Path, texts: Mapping[str, str]) -> Gold:
-    """The gold spans of a judged set: a JSON object a line with query_id, doc_id, start, end and text.
-
-    ``texts`` are its documents by id. The quotation decides: where ``text`` is given and does not stand
-    at ``start``, the span is moved to where it does stand, nearest to it. Raises EvaluationError naming
-    the file and line.
-    """
-    gold: dict[str, list[Span]] = {}
-    for where, record in records(path):
-        query_id, document_id, start, end = _fields(record, where)
-        text = texts.get(document_id)
-        if text is None:
-            raise EvaluationError(
-                f"{where}: no document {document_id!r}; do spans and corpus belong together?"
-            )
-        quotation = record.get("text")
-        if isinstance(quotation, str) and text[start:end] != (quotation := clean_text(quotation)):
-            start, end = _refound(text, quotation, start, where)
-        if end > len(text):
-            raise EvaluationError(f"{where}: it ends at {end}; {document_id!r} has {len(text)} characters")
-        gold.setdefault(query_id, []).append(Span(document_id, start, end))
-    if not gold:
-        raise EvaluationError(f"{path}: it holds no spans")
-    return MappingProxyType({query_id: tuple(spans) for query_id, spans in gold.items()})
-
-
-def _fields(record: Mapping[str, Any], where: str) -> tuple[str, str, int, int]:
-    for key in ("query_id", "doc_id"):
-        if not isinstance(record.get(key), str | int) or record[key] == "":
-            raise EvaluationError(f"{where}: {key!r} is missing or empty")
-    start, end = record.get("start"), record.get("end")
-    if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end):
-        raise EvaluationError(f"{where}: 'start' and 'end' must be whole numbers, 0 <= start < end")
-    return str(record["query_id"]), str(record["doc_id"]), start, end
-
-
-def _refound(text: str, quotation: str, start: int, where: str) -> tuple[int, int]:
-    before = text.rfind(quotation, 0, start + len(quotation))
-    after = text.find(quotation, start)
-    places = [place for place in (before, after) if place >= 0] if quotation else []
-    if not places:
-        raise EvaluationError(f"{where}: {quotation[:60]!r} does not stand in the document")
-    at = min(places, key=lambda place: abs(place - start))
-    return at, at + len(quotation)
 
 
 def _characters(spans: Iterable[Span]) -> int:

@@ -1,0 +1,267 @@
+"""A judged set from documents: drafts of every kind, checked, balanced over kinds, languages, documents."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from rag.errors import EvaluationError
+from rag.evaluate.judged import JudgedSet
+from rag.evaluate.judgements import Judgement, quoted
+from rag.evaluate.synthetic.checks import Checked, Search, check, check_unanswerable
+from rag.evaluate.synthetic.facts import from_facts
+from rag.evaluate.synthetic.headings import from_headings
+from rag.evaluate.synthetic.reading import Reading, Vocabulary
+from rag.evaluate.synthetic.terms import from_terms
+from rag.evaluate.synthetic.values import BASES, HELD_OUT, KINDS, WRITTEN, Draft, dice
+from rag.evaluate.synthetic.variants import mistyped, paraphrased
+from rag.types import Document, Query, text_digest
+
+JUDGE = "synthetic"
+"""Whose judgements they are: nobody's."""
+MIX: Mapping[str, float] = MappingProxyType(
+    {"heading": 1.0, "fact": 1.0, "terms": 1.0, "typo": 1.0, "paraphrase": 1.0, WRITTEN: 2.0}
+)
+"""Shares of the kinds. bench/README.md says what they were chosen by."""
+WITHIN = 50
+"""A question stays when its evidence is among so many hits of at least one system."""
+TRIES = 5
+"""Drafts that are checked for a question that is wanted, at most: each is a search."""
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Synthetic:
+    """A set, and how it came about: ``drafts`` were checked, ``dropped`` of them for each reason;
+    ``read`` documents gave them, and ``left_out`` ones must not be searched."""
+
+    judged: JudgedSet
+    read: int
+    drafts: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    left_out: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def sizes(self) -> Mapping[Key, int]:
+        """Questions by kind and language, those without an answer too."""
+        asked = (*self.judged.queries, *self.judged.unanswerable)
+        return Counter((str(each.metadata["kind"]), str(each.metadata["language"])) for each in asked)
+
+
+def synthesise(
+    name: str,
+    documents: Iterable[Document],
+    search: Search,
+    *,
+    size: int = 200,
+    kinds: Sequence[str] = KINDS,
+    seed: int = 0,
+    within: int = WITHIN,
+    clear: bool = True,
+    hold_out: float = 0.0,
+    written: Callable[[Sequence[Reading]], Iterable[Draft]] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Synthetic:
+    """A set of about ``size`` questions about ``documents``, which ``search`` searches.
+
+    ``within`` and ``clear`` are what the check asks for (0 and False: nothing). With ``hold_out`` this share
+    of the documents is left out, and as large a share of the questions is about them: they have no answer.
+    ``written`` gives drafts of a language model. The same documents and seed give the same set. Raises
+    EvaluationError for an unknown kind, or where no question could be made.
+    """
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise EvaluationError(f"no kind {unknown[0]!r}; there are {', '.join(KINDS)}")
+    if size < 1 or not 0 <= hold_out <= 0.5:
+        raise EvaluationError(f"size {size}, hold_out {hold_out}: choose a size from 1 on, and 0 to 0.5")
+    readings = sorted(
+        (Reading.of(each) for each in documents), key=lambda each: _place(seed, each.document.id)
+    )
+    vocabulary = Vocabulary.of(readings)
+    apart = readings[: round(hold_out * len(readings))]
+    there = readings[len(apart) :]
+    unanswerable = round(hold_out * size) if apart else 0
+    left_out = tuple(each.document.id for each in apart)
+    making = _Making(vocabulary, search, seed, within, clear, frozenset(left_out), progress, size)
+    asked = making.answerable(there, kinds, size - unanswerable, written)
+    none = making.unanswerable(apart, unanswerable)
+    if not asked:
+        raise EvaluationError(
+            f"no question could be made of {len(readings)} documents: {_reasons(making.dropped)}; "
+            "documents of some sentences each are needed"
+        )
+    return Synthetic(
+        _set(name, asked, none, {each.document.id: each for each in readings}),
+        read=len(readings),
+        drafts=making.checked,
+        dropped=MappingProxyType(dict(making.dropped)),
+        left_out=left_out,
+    )
+
+
+class _Making:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        search: Search,
+        seed: int,
+        within: int,
+        clear: bool,
+        left_out: Collection[str],
+        progress: Callable[[int, int], None] | None,
+        size: int,
+    ) -> None:
+        self._vocabulary = vocabulary
+        self._search = search
+        self._seed = seed
+        self._within = within
+        self._clear = clear
+        self._left_out = left_out
+        self._progress = progress
+        self._size = size
+        self._kept = 0
+        self._asked: set[str] = set()
+        self.dropped: Counter[str] = Counter()
+        self.checked = 0
+
+    def answerable(
+        self,
+        readings: Sequence[Reading],
+        kinds: Sequence[str],
+        size: int,
+        written: Callable[[Sequence[Reading]], Iterable[Draft]] | None,
+    ) -> list[Checked]:
+        by_id = {each.document.id: each for each in readings}
+        cells = self._cells(readings, kinds)
+        if written is not None:
+            cells[WRITTEN, ""] = iter(written(readings))
+        of_kind = Counter(kind for kind, _ in cells)
+        weights = {cell: MIX[cell[0]] / of_kind[cell[0]] for cell in cells}
+        filled: Counter[Key] = Counter()
+        taken: set[tuple[str, int]] = set()
+        kept: list[Checked] = []
+        while cells and len(kept) < size and self.checked < TRIES * self._size:
+            cell = min(cells, key=lambda each: ((filled[each] + 1) / weights[each], each))
+            draft = next(cells[cell], None)
+            if draft is None:
+                del cells[cell]
+            elif (place := (draft.document_id, draft.start)) not in taken:
+                taken.add(place)
+                if found := self._through(draft, cell[0], by_id[draft.document_id]):
+                    kept.append(found)
+                    filled[cell] += 1
+        return kept
+
+    def unanswerable(self, readings: Sequence[Reading], size: int) -> list[Checked]:
+        by_id = {each.document.id: each for each in readings}
+        drafts = _spread(
+            [draft for each in readings for draft in self._drafts(each, ("heading", "fact"))], self._seed
+        )
+        kept: list[Checked] = []
+        for draft in drafts:
+            if len(kept) == size:
+                break
+            self.checked += 1
+            found = check_unanswerable(
+                draft, by_id[draft.document_id], self._search, self._vocabulary, left_out=self._left_out
+            )
+            if self._stays(found):
+                kept.append(replace(found, draft=found.draft.varied(found.draft.text, HELD_OUT)))
+        return kept
+
+    def _cells(self, readings: Sequence[Reading], kinds: Sequence[str]) -> dict[Key, Iterator[Draft]]:
+        """The drafts of each kind and language. Variants are of the other kinds' drafts."""
+        drafts = [draft for each in readings for draft in self._drafts(each, BASES)]
+        cells: dict[Key, list[Draft]] = {}
+        for draft in drafts:
+            for kind in kinds:
+                of = {"typo": BASES, "paraphrase": ("heading", "fact")}.get(kind, (kind,))
+                if draft.kind in of:
+                    cells.setdefault((kind, draft.language), []).append(draft)
+        return {cell: iter(_spread(each, self._seed, cell[0])) for cell, each in sorted(cells.items())}
+
+    def _drafts(self, reading: Reading, kinds: Sequence[str]) -> Iterator[Draft]:
+        if "heading" in kinds:
+            yield from from_headings(reading)
+        if "fact" in kinds:
+            yield from from_facts(reading, seed=self._seed)
+        if "terms" in kinds:
+            yield from from_terms(reading, self._vocabulary, seed=self._seed)
+
+    def _through(self, draft: Draft, kind: str, reading: Reading) -> Checked | None:
+        """A draft that was checked, and then varied: what is found and clear is that as it was written."""
+        self.checked += 1
+        found = Checked(draft)
+        if self._within or self._clear:
+            found = check(
+                draft,
+                reading,
+                self._search,
+                self._vocabulary,
+                within=self._within,
+                left_out=self._left_out,
+            )
+            if not self._clear and found.refused == "ambiguous":
+                found = Checked(draft)
+        if not found.refused and kind not in (draft.kind, WRITTEN):
+            random = dice(self._seed, kind, draft.document_id, draft.start)
+            text = (
+                mistyped(found.draft.text, draft.language, random)
+                if kind == "typo"
+                else paraphrased(found.draft.text, draft.language, random, self._vocabulary)
+            )
+            refused = "" if text else "nothing to change"
+            found = replace(found, draft=found.draft.varied(text, kind), refused=refused)
+        return found if self._stays(found) else None
+
+    def _stays(self, found: Checked) -> bool:
+        refused = found.refused
+        if not refused and (text := found.draft.text.casefold()) in self._asked:
+            refused = "asked already"
+        elif not refused:
+            self._asked.add(text)
+        if refused:
+            self.dropped[refused] += 1
+            return False
+        self._kept += 1
+        if self._progress is not None:
+            self._progress(self._kept, self._size)
+        return True
+
+
+def _spread(drafts: Sequence[Draft], seed: int, *names: str) -> list[Draft]:
+    """One of every document, then a second of every document, and so on; which come first is drawn."""
+    drawn = sorted(drafts, key=lambda each: _place(seed, *names, each.document_id, each.start, each.kind))
+    nth: Counter[str] = Counter()
+    rounds = []
+    for draft in drawn:
+        rounds.append((nth[draft.document_id], draft))
+        nth[draft.document_id] += 1
+    return [draft for _, draft in sorted(rounds, key=lambda pair: pair[0])]
+
+
+def _place(seed: int, *names: object) -> str:
+    return text_digest(repr((seed, *names)))
+
+
+def _set(
+    name: str, asked: Sequence[Checked], none: Sequence[Checked], readings: Mapping[str, Reading]
+) -> JudgedSet:
+    queries: list[Query] = []
+    judgements: list[Judgement] = []
+    for number, found in enumerate((*asked, *none), 1):
+        draft, id = found.draft, f"s{number:04d}"
+        about = {"kind": draft.kind, "language": draft.language, "document": draft.document_id}
+        queries.append(Query(id, draft.text, metadata=about))
+        if number <= len(asked):
+            text = readings[draft.document_id].document.text
+            judgements.append(quoted(id, draft.document_id, text, draft.start, draft.end, judge=JUDGE))
+            judgements += [replace(each, query_id=id, judge=JUDGE) for each in found.also]
+    return JudgedSet.of(name, queries[: len(asked)], judgements, unanswerable=queries[len(asked) :])
+
+
+def _reasons(dropped: Mapping[str, int]) -> str:
+    told = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()))
+    return told or "they hold no prose that can be asked about"

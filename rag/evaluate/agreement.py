@@ -13,8 +13,9 @@ always: both figures are then low, and their intervals wide, however alike the j
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from itertools import combinations
 from statistics import NormalDist
 from typing import Any, Literal, TypeAlias
 
@@ -22,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rag.errors import EvaluationError
+from rag.evaluate.judgements import Judgement, last_words
 from rag.evaluate.paired import DRAWS, student
 
 Ratings: TypeAlias = Mapping[str, Mapping[str, int]]
@@ -160,6 +162,107 @@ def alpha(
     same = float(np.trace(observed.reshape(size, size)) / observed.sum())
     judges = sum(any(len(by_item[item]) > 1 for item in graded) for graded in ratings.values())
     return Agreement(f"{scale} alpha", value, low, high, same, items=len(several), judges=judges)
+
+
+# --- of judgements --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """One place of a document, or (``quotation`` "") the whole of it, with what each judge gave it."""
+
+    query_id: str
+    document_id: str
+    quotation: str
+    start: int
+    grades: Mapping[str, int]
+
+    @property
+    def spread(self) -> int:
+        """From the lowest grade to the highest."""
+        return max(self.grades.values()) - min(self.grades.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Agreements:
+    """How the judges of a set agree: ``counts`` of items by judge, both kappas (plain, quadratic) of each
+    pair with something in common, ordinal alpha of all (None without), and what they gave other grades to,
+    the furthest apart first."""
+
+    counts: Mapping[str, int]
+    pairs: Mapping[tuple[str, str], tuple[Agreement, Agreement]]
+    overall: Agreement | None
+    disputed: tuple[Graded, ...]
+
+
+def same_place(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two spans of a document are judged as one: at least half of the shorter lies in the longer.
+
+    >>> same_place((0, 100), (40, 60)), same_place((0, 100), (90, 200))
+    (True, False)
+    """
+    shorter = min(one[1] - one[0], other[1] - other[0])
+    return 2 * (min(one[1], other[1]) - max(one[0], other[0])) >= max(1, shorter)
+
+
+def graded(judgements: Iterable[Judgement]) -> list[Graded]:
+    """The last words of all judges, by place. A sentence quoted from a passage is of the same place as the
+    passage; of a judge who graded several parts of a place, the highest grade counts.
+
+    >>> said = [Judgement("q", "d", 0, "We open at nine.", 0, judge="ana")]
+    >>> [dict(each.grades) for each in graded([*said, Judgement("q", "d", 2, "nine", 11, judge="leo")])]
+    [{'ana': 0, 'leo': 2}]
+    """
+    places: dict[tuple[str, str], list[tuple[Judgement, dict[str, int]]]] = {}
+    for each in sorted(last_words(judgements), key=lambda each: -len(each.quotation)):
+        among = places.setdefault((each.query_id, each.document_id), [])
+        found = next((grades for first, grades in among if _together(first, each)), None)
+        if found is None:
+            among.append((each, found := {}))
+        found[each.judge] = max(each.grade, found.get(each.judge, each.grade))
+    return [
+        Graded(first.query_id, first.document_id, first.quotation, first.start, grades)
+        for among in places.values()
+        for first, grades in among
+    ]
+
+
+def agreements(judgements: Iterable[Judgement]) -> Agreements:
+    """How the judges agree on what more than one of them graded."""
+    items = graded(judgements)
+    ratings: dict[str, dict[str, int]] = {}
+    for number, item in enumerate(items):
+        for judge, grade in item.grades.items():
+            ratings.setdefault(judge, {})[str(number)] = grade
+    pairs = {
+        (one, other): (
+            kappa(ratings[one], ratings[other]),
+            kappa(ratings[one], ratings[other], weights="quadratic"),
+        )
+        for one, other in combinations(sorted(ratings), 2)
+        if ratings[one].keys() & ratings[other].keys()
+    }
+    disputed = sorted((item for item in items if item.spread), key=lambda item: -item.spread)
+    return Agreements(
+        counts={judge: len(ratings[judge]) for judge in sorted(ratings)},
+        pairs=pairs,
+        overall=alpha(ratings) if pairs else None,
+        disputed=tuple(disputed),
+    )
+
+
+def _together(one: Judgement, other: Judgement) -> bool:
+    if not (one.quotation and other.quotation):
+        return one.quotation == other.quotation
+    if one.start < 0 or other.start < 0:
+        return other.quotation in one.quotation
+    if (one.before, one.quotation, one.after) == (other.before, other.quotation, other.after):
+        return True  # an edit elsewhere in the document may have moved one of them
+    places = [(each.start, each.start + len(each.quotation)) for each in (one, other)]
+    return same_place(places[0], places[1])
+
+
+# --- how the figures come about -------------------------------------------------------------------
 
 
 def _beyond_chance(observed: _Floats, chance: _Floats) -> _Floats:

@@ -1,0 +1,110 @@
+"""What judges are shown: what several systems found, without a word of who found it, most telling first.
+
+Pooling is TREC's way (Spärck Jones & van Rijsbergen 1975): nobody can grade everything, so the first so many
+of each system are graded, and what none of them found counts as not relevant. Of a pool some items say more
+of which system is better than others: those that the systems place apart, and that may well be relevant (the
+idea of Carterette, Allan & Sitaraman 2006, "Minimal Test Collections for Retrieval Evaluation").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from rag.evaluate.measure import Run
+
+T = TypeVar("T", bound=Hashable)
+
+CUTOFF = 10
+"""The rank from which on a place counts nothing, as in nDCG@10."""
+BATCH = 5
+"""Items of a question that are graded one after the other: a judge who has understood a question should use
+that, and a set of few items for each of many questions says more than one of many for few."""
+
+
+def pool(runs: Sequence[Run], depth: int, *, seed: str = "") -> dict[str, list[str]]:
+    """Query id -> the documents that at least one run has among its first ``depth``, in :func:`blind` order.
+
+    >>> one, other = Run.of("a", {"q": [("d1", 2.0), ("d2", 1.0)]}), Run.of("b", {"q": [("d3", 9.0)]})
+    >>> sorted(pool([one, other], 1)["q"])
+    ['d1', 'd3']
+    """
+    queries = dict.fromkeys(query for run in runs for query in run.results)
+    return {
+        query: blind(
+            pooled([[name for name, _ in run.results.get(query, ())] for run in runs], depth),
+            seed=f"{seed}\n{query}",
+        )
+        for query in queries
+    }
+
+
+def pooled(rankings: Iterable[Sequence[T]], depth: int) -> list[T]:
+    """What is among the first ``depth`` of at least one ranking of one question's results, each once."""
+    return list(dict.fromkeys(item for ranking in rankings for item in ranking[:depth]))
+
+
+def blind(items: Iterable[T], *, seed: str = "") -> list[T]:
+    """The same in an order that depends on nothing but the items and the seed: not on who found them, nor on
+    how many did, so that neither can be read off it, and another system's finds move none of the others.
+
+    >>> blind(["d1", "d2", "d3"]) == blind(["d3", "d1", "d2"])
+    True
+    """
+    return sorted(items, key=lambda item: hashlib.blake2b(f"{seed}\n{item!r}".encode()).digest())
+
+
+def worth(rankings: Sequence[Sequence[T]], *, cutoff: int = CUTOFF) -> dict[T, float]:
+    """How much a grade of each item is expected to change of what the systems' DCG differ by.
+
+    An item at rank r counts ``1 / log2(1 + r)`` for a system, nothing beyond ``cutoff``. Its worth is how far
+    apart that is for two systems, summed over all pairs of them, by the mean of it over all: what systems
+    place high is the more likely to be relevant, and only what is relevant counts. What all place alike, or
+    beyond the cutoff, is worth nothing: whatever its grade, it changes no difference.
+
+    >>> {item: round(value, 2) for item, value in worth([["a", "b", "c"], ["a", "c", "b"]]).items()}
+    {'a': 0.0, 'b': 0.07, 'c': 0.07}
+    """
+    gains: dict[T, list[float]] = {}
+    for number, ranking in enumerate(rankings):
+        for rank, item in enumerate(dict.fromkeys(ranking), 1):
+            placed = gains.setdefault(item, [0.0] * len(rankings))
+            placed[number] = 1 / math.log2(1 + rank) if rank <= cutoff else 0.0
+    return {item: _apart(placed) * sum(placed) / len(placed) for item, placed in gains.items()}
+
+
+def most_telling(rankings: Sequence[Sequence[T]], depth: int, *, seed: str = "") -> list[T]:
+    """The pool of one question, what is worth most first; among equals in :func:`blind` order.
+
+    >>> most_telling([["a", "b", "c"], ["a", "c", "b"]], 3)[-1]
+    'a'
+    """
+    value = worth(rankings)
+    return sorted(blind(pooled(rankings, depth), seed=seed), key=lambda item: -round(value[item], 9))
+
+
+def batches(
+    telling: Mapping[str, Sequence[T]], *, size: int = BATCH, seed: str = ""
+) -> list[tuple[str, list[T]]]:
+    """In which order to grade: the first ``size`` of every question, then the next of every question, …
+
+    ``telling`` is query id -> its items, most telling first; within a batch they come in :func:`blind` order.
+
+    >>> batches({"q": ["a", "b", "c"], "r": ["d"]}, size=1)
+    [('q', ['a']), ('r', ['d']), ('q', ['b']), ('q', ['c'])]
+    """
+    longest = max(map(len, telling.values()), default=0)
+    return [
+        (query, blind(items[start : start + size], seed=f"{seed}\n{query}"))
+        for start in range(0, longest, size)
+        for query, items in telling.items()
+        if len(items) > start
+    ]
+
+
+def _apart(placed: Sequence[float]) -> float:
+    """The differences of all pairs, summed."""
+    ordered = sorted(placed)
+    return sum((2 * number - len(ordered) + 1) * value for number, value in enumerate(ordered))

@@ -237,7 +237,7 @@ def test_a_line_that_cannot_be_read_is_told_with_its_number(tmp_path, line):
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(EvaluationError, match=r"gone\.jsonl is missing"):
+    with pytest.raises(EvaluationError, match=r"gone\.jsonl cannot be read"):
         read_questions(tmp_path / "gone.jsonl")
 
 

@@ -33,7 +33,8 @@ def lines(path: Path, *, shape: str = "") -> Iterator[tuple[int, str]]:
                 if line.strip():
                     yield number, line
     except FileNotFoundError:
-        raise EvaluationError(f"{path} is missing" + (f"; {shape}" if shape else "")) from None
+        told = f"is missing; {shape}" if shape else "cannot be read: there is no such file"
+        raise EvaluationError(f"{path} {told}") from None
     except OSError as error:
         raise EvaluationError(f"{path} cannot be read: {error.strerror}") from error
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from api.calibrate import calibration_of
 from api.embedders import Embedders
 from api.prompts.examples import ExampleSets
+from api.prompts.library import find
 from api.rerankers import Rerankers
 from api.sections import Collections
 from rag.answer import Pipeline
@@ -20,18 +21,18 @@ from rag.retrieve.rewrite import Rewriter, Way
 from rag.types import Chunk
 
 if TYPE_CHECKING:
-    from api.services import Services
+    from api.parts import Parts
     from indexes.collection import SqliteCollection
 
 
 class Asking:
     """Puts together what one search or one answer needs. Safe in any thread."""
 
-    def __init__(self, services: Services, embedders: Embedders) -> None:
-        self._services = services
+    def __init__(self, parts: Parts, embedders: Embedders) -> None:
+        self._parts = parts
         self._embedders = embedders
         self._rerankers = Rerankers()
-        self._examples = ExampleSets(services)
+        self._examples = ExampleSets(parts)
 
     def retriever(
         self,
@@ -46,14 +47,26 @@ class Asking:
 
         Raises UnknownCollection, EmbedderMismatch, InvalidSetting, ModelNotFound.
         """
-        services = self._services
-        settings = replace(services.settings.retrieval.retrieval_settings(), **(wanted or {}))
+        names = self._parts.settings.named(collection)
+        found, retriever, _ = self._searching(names, mode=mode, reranker=reranker, wanted=wanted)
+        return found, retriever
+
+    def _searching(
+        self,
+        names: Sequence[str],
+        *,
+        mode: str | None = None,
+        reranker: str | None = None,
+        wanted: Mapping[str, Any] | None = None,
+    ) -> tuple[SqliteCollection, Retriever, Embedder]:
+        """Collections by name, what searches them, and the embedder of their vectors."""
+        parts = self._parts
+        settings = replace(parts.settings.retrieval.retrieval_settings(), **(wanted or {}))
         if mode is not None:
             settings = replace(settings, mode=cast("Mode", mode))
         if reranker is not None:
             settings = replace(settings, reranker=reranker)
-        names = services.settings.named(collection)
-        catalogue = services.catalogue()
+        catalogue = parts.catalogue()
         embedder = self._embedders.answering(catalogue, names)
         reader, weight = self._rerankers.of(settings.reranker, embedder)
         retriever = Retriever(
@@ -63,7 +76,7 @@ class Asking:
             reranker=reader,
             rerank_weight=weight,
         )
-        return catalogue.collection(*names, embedder=embedder.info), retriever
+        return catalogue.collection(*names, embedder=embedder.info), retriever, embedder
 
     def pipeline(
         self, collection: Collections, template: PromptTemplate, *, chat: ChatModel | None
@@ -71,38 +84,41 @@ class Asking:
         """The collections of an answer, those of the call before those of the prompt, and what answers from
         them; None and no retriever for a prompt that takes no context: nothing need be there to be searched.
         Raises as :meth:`retriever`."""
-        services = self._services
+        parts = self._parts
         found: SqliteCollection | None = None
         retriever: Retriever | None = None
         embedder: Embedder | None = None
         if "context" in template.names:
-            names = services.settings.named(collection or template.collections)
-            found, retriever = self.retriever(names, wanted=template.retrieval)
-            embedder = self._embedders.answering(services.catalogue(), names)
+            names = parts.settings.named(collection or template.collections)
+            found, retriever, embedder = self._searching(names, wanted=template.retrieval)
         pipeline = Pipeline(
             retriever,
             chat=chat,
             embedder=embedder,
-            prompts=services.prompt,
-            budget=services.settings.context.max_tokens,
-            read=self._read,
+            prompts=self._prompt,
+            budget=parts.settings.context.max_tokens,
+            read=self.read,
             examples=self._examples,
-            calibration=lambda asked: calibration_of(services.catalogue(), *asked.generations),
-            answered=services.settings.answer.answered,
-            ask_anyway=services.settings.answer.ask_anyway,
+            calibration=lambda asked: calibration_of(parts.catalogue(), *asked.generations),
+            answered=parts.settings.answer.answered,
+            ask_anyway=parts.settings.answer.ask_anyway,
         )
         return found, pipeline
 
     def _rewriter(self, way: str, mode: Mode) -> Rewriter | None:
         if way == "none" or (way, mode) == ("hyde", "lexical"):  # a passage is not searched by its words
             return None
-        chat = self._services.chat
+        chat = self._parts.chat
         if chat is None:
             raise InvalidSetting(
                 f'the prompt asks for rewrite = "{way}", which needs a language model: name one in [llm] '
                 "model or RAG_LLM"
             )
-        return Rewriter(chat, way=cast("Way", way), prompts=self._services.prompt)
+        return Rewriter(chat, way=cast("Way", way), prompts=self._prompt)
 
-    def _read(self, chunk: Chunk, start: int, end: int) -> str:
-        return self._services.catalogue().document(chunk.collection, chunk.document_id).text[start:end]
+    def _prompt(self, reference: str) -> PromptTemplate:
+        return find(self._parts, reference).template
+
+    def read(self, chunk: Chunk, start: int, end: int) -> str:
+        """What stands there in the chunk's document."""
+        return self._parts.catalogue().document(chunk.collection, chunk.document_id).text[start:end]

@@ -1,51 +1,50 @@
-"""The wiring: every concrete choice on one page.
+"""What every way in calls: taking documents in, asking, looking after what is there.
 
-``connect(settings)`` gives what commands and routes call. Nothing is loaded before it is needed: a
-``rag documents list`` never waits for a model.
+``connect(settings)`` gives it to commands and routes; :mod:`api.parts` says of what it is put together.
+Nothing is loaded before it is needed: a ``rag documents list`` never waits for a model.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from api.asking import Asking
 from api.calibrate import calibration_of, forget_calibration, summary
-from api.embedders import Embedders, characters_per_second, remember_rate
+from api.embedders import characters_per_second, remember_rate
 from api.naming import ids_of, remove_under
+from api.parts import Parts
+from api.prompts.library import find
 from api.prompts.traces import Recorder, feedback, recorded
 from api.schemas import CollectionOut
 from api.sections import Collections
 from api.settings import Settings
-from indexes.catalogue import Catalogue, CollectionInfo, DocumentInfo
+from indexes.catalogue import CollectionInfo, DocumentInfo
 from indexes.traces import TraceStore
 from ingest import job
-from ingest.chunk import Chunker
 from ingest.decide import Source, texts_source
 from ingest.parse.worker import ParserProcess
 from ingest.read import ParsedSource, UploadedFiles
 from ingest.sources import open_source
 from rag.answer import Event, Rendered
-from rag.embed import SentenceTransformerEmbedder
-from rag.errors import InvalidSetting
+from rag.errors import UnknownPrompt
 from rag.filters import EVERYTHING, Where
-from rag.protocols import ChatModel, Item, Space
-from rag.retrieve import Trail
+from rag.prompts import PromptTemplate
+from rag.prompts.versions import reference
+from rag.protocols import Item, Space
+from rag.retrieve import Retriever, Trail
 from rag.trace import Feedback, WayIn
 from rag.types import Chunk, Document, Hit
 
 if TYPE_CHECKING:
     from indexes import backup
+    from indexes.collection import SqliteCollection
     from indexes.doctor import Report
-    from indexes.evaluations.store import EvaluationStore
-    from indexes.library.store import PromptLibrary
     from ingest.job import IngestReport, Plan, Progress
-    from rag.prompts import PromptTemplate
 
 Tell = Callable[["Progress"], None]
 
@@ -59,129 +58,29 @@ def _quiet(_: Progress) -> None:
     pass
 
 
-class Services:
+class Services(Parts):
     """What every way in calls. Safe in any thread; close it, or use it as a context manager.
 
     Raises InvalidSetting for settings that contradict each other.
     """
 
     def __init__(self, settings: Settings) -> None:
-        if (way := settings.retrieval.rewrite) != "none" and not settings.llm.model:
-            raise InvalidSetting(
-                f'[retrieval] rewrite = "{way}" needs a language model: name one in [llm] model or RAG_LLM, '
-                'or set rewrite = "none"'
-            )
-        self.settings = settings
+        super().__init__(settings)
         self.way: WayIn = "python"
         """How questions come in, for their traces."""
         keys = (settings.llm_api_key, settings.chroma_token)
         secrets = [key.get_secret_value() for key in keys if key]
         self.recorder = Recorder(settings.data, settings.traces, secrets=secrets)
-        self._lock = threading.RLock()
-        self._open: dict[str, Catalogue] = {}
-        self._library: PromptLibrary | None = None
-        self._embedders = Embedders(settings.embedder)
         self._asking = Asking(self, self._embedders)
-
-    def __enter__(self) -> Services:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close what was opened, once the traces are written."""
         self.recorder.close()
-        with self._lock:
-            for catalogue in self._open.values():
-                catalogue.close()
-            self._open.clear()
-            if self._library is not None:
-                self._library.close()
-                self._library = None
-
-    # --- the parts ---------------------------------------------------------------------------
-
-    def catalogue(self, *, create: bool = False) -> Catalogue:
-        """The data folder's catalogue. Raises NotFound where there is none and ``create`` is False."""
-        with self._lock:
-            found = self._open.get("catalogue")
-            if found is None:
-                token = self.settings.chroma_token
-                index = self.settings.index.index_settings(token=token.get_secret_value() if token else "")
-                found = Catalogue.open(self.settings.data, create=create, index=index)
-                self._open["catalogue"] = found
-            return found
-
-    @property
-    def exists(self) -> bool:
-        """Whether anything was ever ingested into the data folder."""
-        return (self.settings.data / "catalogue.db").exists()
-
-    def library(self, create: bool = False) -> PromptLibrary:
-        """The data folder's prompt library. Raises NotFound where there is none and ``create`` is False."""
-        from indexes.library.store import PromptLibrary
-
-        with self._lock:
-            if self._library is None:
-                may = self.settings.prompts.self_approval
-                self._library = PromptLibrary.open(self.settings.data, create=create, self_approval=may)
-            return self._library
-
-    def evaluations(self, create: bool = False) -> EvaluationStore:
-        """The data folder's judged sets and runs, to be closed after use. Raises NotFound where there are
-        none and ``create`` is False."""
-        from indexes.evaluations.store import EvaluationStore
-
-        return EvaluationStore.open(self.settings.data, create=create)
-
-    @property
-    def has_library(self) -> bool:
-        """Whether a prompt was ever pushed into the data folder."""
-        return (self.settings.data / "library.db").exists()
+        super().close()
 
     def prompt(self, reference: str) -> PromptTemplate:
         """The prompt that a reference names. Raises as :func:`api.prompts.library.find`."""
-        from api.prompts.library import resolve
-
-        return resolve(self, reference)
-
-    def embedder(self) -> SentenceTransformerEmbedder:
-        """The embedder that the settings name."""
-        return self._embedders.configured(self.catalogue(create=True))
-
-    def chunker(self, embedder: SentenceTransformerEmbedder) -> Chunker:
-        """The chunker that the settings describe, for what this embedder reads at a time."""
-        section = self.settings.chunker
-        return Chunker(
-            embedder.tokenizer,
-            max_tokens=embedder.info.max_tokens - embedder.prefix_tokens,
-            target_tokens=section.target_tokens or None,
-            overlap_tokens=section.overlap_tokens,
-            tokenizer_name=embedder.info.name,
-        )
-
-    def space(self) -> Space:
-        """How the settings have documents cut and embedded."""
-        embedder = self.embedder()
-        return Space(self.chunker(embedder).fingerprint, embedder.info)
-
-    @cached_property
-    def chat(self) -> ChatModel | None:
-        """The LLM that the settings name; None for extractive answers."""
-        section = self.settings.llm
-        if not section.model:
-            return None
-        from rag.llm import chat_model
-
-        key = self.settings.llm_api_key
-        return chat_model(
-            section.model,
-            base_url=section.base_url or None,
-            api_key=key.get_secret_value() if key else None,
-            timeout=section.timeout_s,
-            options={"temperature": section.temperature, "max_tokens": section.max_tokens},
-        )
+        return find(self, reference).template
 
     @contextmanager
     def _parser(self) -> Iterator[ParserProcess]:
@@ -303,6 +202,17 @@ class Services:
         found, retriever = self._asking.retriever(collection, mode=mode, reranker=reranker)
         return retriever.trace(found, question, k=k, where=where)
 
+    def searching(
+        self, collection: Collections = None, *, wanted: Mapping[str, Any] | None = None
+    ) -> tuple[SqliteCollection, Retriever]:
+        """Collections, and what searches them with these fields of the retrieval's settings on top, for many
+        questions at once. Raises as :meth:`search`, and InvalidSetting."""
+        return self._asking.retriever(collection, wanted=wanted)
+
+    def read(self, chunk: Chunk, start: int, end: int) -> str:
+        """``[start:end]`` of the document that a chunk is of."""
+        return self._asking.read(chunk, start, end)
+
     def traces(self) -> TraceStore:
         """What was asked until now, to be closed after use. Raises NotFound before the first trace."""
         self.recorder.flush()
@@ -332,10 +242,12 @@ class Services:
         where: Where = EVERYTHING,
         prompt: str | None = None,
         variables: Mapping[str, str] | None = None,
+        exclude: AbstractSet[str] = frozenset(),
     ) -> Iterator[Event]:
         """Retrieved context, pieces of the answer, then the whole Answer; a trace of it is kept.
 
-        Where the call names no collection, the prompt's own are searched, else that of the settings.
+        Where the call names no collection, the prompt's own are searched, else that of the settings; nothing
+        for a prompt that takes no context. ``exclude`` are ids of examples that are never shown.
         """
         name = prompt or self.settings.prompts.default
 
@@ -343,7 +255,7 @@ class Services:
             template = self._asked(name)
             found, pipeline = self._asking.pipeline(collection, template, chat=self.chat)
             yield from pipeline.stream(
-                found, question, prompt=template, k=k, where=where, variables=variables
+                found, question, prompt=template, k=k, where=where, variables=variables, exclude=exclude
             )
 
         if not self.settings.traces.enabled:
@@ -367,21 +279,26 @@ class Services:
         collection: Collections = None,
         k: int | None = None,
         where: Where = EVERYTHING,
-        prompt: str | None = None,
+        prompt: str | PromptTemplate | None = None,
         variables: Mapping[str, str] | None = None,
+        exclude: AbstractSet[str] = frozenset(),
     ) -> Rendered:
         """Exactly what the model would get. No model is made, so that none need be reached."""
         template = self._asked(prompt or self.settings.prompts.default)
         found, pipeline = self._asking.pipeline(collection, template, chat=None)
-        return pipeline.render(found, question, prompt=template, k=k, where=where, variables=variables)
+        return pipeline.render(
+            found, question, prompt=template, k=k, where=where, variables=variables, exclude=exclude
+        )
 
-    def _asked(self, prompt: str) -> PromptTemplate:
+    def _asked(self, prompt: str | PromptTemplate) -> PromptTemplate:
         """The prompt of a question, in its variant for the model that the settings name."""
+        if isinstance(prompt, PromptTemplate):
+            return prompt
+        if self.way == "http" and reference(prompt).path is not None:
+            raise UnknownPrompt(
+                f"no prompt {prompt!r}: files are not read over HTTP; name one, as answer or answer@3"
+            )
         return self.prompt(prompt).for_model(self.settings.llm.model)
-
-    def answering_embedder(self, name: str | None = None) -> SentenceTransformerEmbedder:
-        """The embedder whose vectors a collection holds (None: that in use). Raises UnknownCollection."""
-        return self._embedders.answering(self.catalogue(), self.settings.named(name))
 
     # --- looking after -----------------------------------------------------------------------
 

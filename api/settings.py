@@ -12,22 +12,22 @@ import os
 import re
 import textwrap
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from api.sections import Section, Settings
 from rag.embed import DEFAULT_MODEL
 from rag.errors import InvalidSetting
 
-__all__ = ["Settings", "default_toml", "keys", "load", "quiet_environment"]
+__all__ = ["Settings", "changed", "default_toml", "keys", "load", "quiet_environment"]
 
 FILE = "rag.toml"
 PREFIX = "RAG_"
@@ -59,6 +59,9 @@ QUIET = MappingProxyType(
 )
 
 
+_Part = TypeVar("_Part", bound=BaseModel)
+
+
 def load(
     *, start: Path, env: Mapping[str, str], overrides: Mapping[str, Any], config: Path | None = None
 ) -> Settings:
@@ -86,6 +89,22 @@ def load(
             inner = inner.setdefault(section, {})
         inner[name] = value
     return Settings(**tree)
+
+
+def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """The same settings but for ``changes`` by key, such as ``{"retrieval.k": 3}``. Raises InvalidSetting."""
+    made = settings
+    for one in _from_options(changes, settings.data):
+        value = _checked(one)
+        *outer, name = one.key.split(".")
+        made = _replaced(made, outer, name, value)
+    return made
+
+
+def _replaced(section: _Part, outer: Sequence[str], name: str, value: Any) -> _Part:
+    if outer:
+        name, value = outer[0], _replaced(getattr(section, outer[0]), outer[1:], name, value)
+    return section.model_copy(update={name: value})
 
 
 def quiet_environment() -> None:

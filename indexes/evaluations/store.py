@@ -138,7 +138,9 @@ class EvaluationStore:
                 "WHERE ? IN ('', set_name) AND ? IN ('', system) ORDER BY id DESC",
                 (set_name, system),
             ).fetchall()
-        return [KeptRun(*row[:5], json.loads(row[5])) for row in rows]
+        return [
+            KeptRun(id, at, name, digest, by, json.loads(scores)) for id, at, name, digest, by, scores in rows
+        ]
 
     def remove_runs(self, ids: Sequence[int]) -> None:
         """Forget runs. Raises NotFound, and forgets none, where one is not there; LockHeld."""

@@ -47,14 +47,15 @@ class Run:
 class Found:
     """What a system gave for one question, where that is more than a ranking.
 
-    ``shown`` are the spans that the first so many tokens of its context hold, by that number of tokens;
-    ``tokens`` are those of the whole context. ``strength`` says how sure it is that the answer is among what
+    ``shown`` are the spans that the model would read in a context of so many tokens, by that number.
+    ``costs`` are what it took where the system knows better than its caller (``cpu_ms``, ``ms``) or alone
+    (``tokens``, of the context; or any other). ``strength`` says how sure it is that the answer is among what
     it found, on any scale, more is surer; None where it says nothing of that.
     """
 
     ranking: Ranking
     shown: Mapping[int, tuple[Span, ...]] = field(default_factory=dict)
-    tokens: int = 0
+    costs: Mapping[str, float] = field(default_factory=dict)
     strength: float | None = None
 
 
@@ -215,15 +216,19 @@ def evaluate(
     for name, system in systems.items():
         found: dict[str, Found] = {}
         errors: list[tuple[str, str]] = []
-        costs: dict[str, dict[str, float]] = {"cpu_ms": {}, "ms": {}}
+        costs: dict[str, dict[str, float]] = {}
         questions = (*queries, *unanswerable)
         for done, query in enumerate(questions, 1):
             clock, started = time.perf_counter(), time.process_time()
             try:
                 given = system(query)
-                costs["cpu_ms"][query.id] = 1000 * (time.process_time() - started)
-                costs["ms"][query.id] = 1000 * (time.perf_counter() - clock)
-                found[query.id] = given if isinstance(given, Found) else Found(given)
+                took = {
+                    "cpu_ms": 1000 * (time.process_time() - started),
+                    "ms": 1000 * (time.perf_counter() - clock),
+                }
+                found[query.id] = one = given if isinstance(given, Found) else Found(given)
+                for cost, value in (took | dict(one.costs)).items():
+                    costs.setdefault(cost, {})[query.id] = value
             except RagError as error:
                 errors.append((query.id, str(error)))
             if progress is not None:
@@ -232,8 +237,6 @@ def evaluate(
         answered = [query.id for query in queries if query.id in found]
         shown = {query: each.shown for query, each in found.items() if each.shown}
         strengths = {query: each.strength for query, each in found.items() if each.strength is not None}
-        if tokens := {query: float(each.tokens) for query, each in found.items() if each.tokens}:
-            costs["tokens"] = tokens
         by_query = dict(measured(run, answered, qrels, measures=measures))
         if gold is not None:
             by_query |= evidence_by_query(gold, {query: shown[query] for query in answered if query in shown})

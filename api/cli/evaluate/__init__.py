@@ -1,0 +1,21 @@
+"""rag eval: how good retrieval and prompts are, and whether a change helped."""
+
+from __future__ import annotations
+
+import typer
+
+from api.cli.evaluate import compare, gate, run, runs
+
+app = typer.Typer(no_args_is_help=True, help="How good it is, by people's judgements, and what helped.")
+
+
+@app.callback()
+def group() -> None:
+    """How good it is, by people's judgements, and what helped."""
+
+
+app.command("run")(run.run)
+app.command("runs")(runs.runs)
+app.command("remove")(runs.remove)
+app.command("compare")(compare.compare)
+app.command("gate")(gate.gate)

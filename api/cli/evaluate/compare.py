@@ -1,0 +1,117 @@
+"""rag eval compare"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.common import DataOption, JsonOption, one_line, print_json, short, table
+
+if TYPE_CHECKING:
+    from api.evaluation.comparing import Compared
+    from api.services import Services
+    from rag.evaluate import Evaluation
+
+RunsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...",
+        help="Runs by number, by system (its newest run; SET/SYSTEM), or a .json file; the first is the "
+        "baseline.",
+    ),
+]
+MarginOption = Annotated[
+    float, typer.Option(min=0, help="The difference that was declared, before looking, not to matter.")
+]
+AlphaOption = Annotated[float, typer.Option(min=0.0001, max=0.5, help="The share of false alarms.")]
+ClusterOption = Annotated[
+    str,
+    typer.Option(
+        "--cluster",
+        metavar="KEY",
+        help="Questions with one value of this metadata hang together; document: the one that answers.",
+    ),
+]
+AgainOption = Annotated[
+    str, typer.Option("--set", metavar="SET", help="Measure all runs by this set's judgements of now.")
+]
+CompareMeasures = Annotated[
+    list[str] | None,
+    typer.Option(help="A measure or cost to compare; may be repeated. [default: the main ones there are]"),
+]
+
+
+def compare(
+    run: RunsArgument,
+    measure: CompareMeasures = None,
+    margin: MarginOption = 0.0,
+    alpha: AlphaOption = 0.05,
+    cluster: ClusterOption = "",
+    again: AgainOption = "",
+    moved: Annotated[int, typer.Option(min=0, help="Questions shown that moved most.")] = 5,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell whether runs are better or worse than the first: a verdict a measure, and what moved.
+
+    Verdicts are better, worse, equivalent (within the margin) or cannot tell. The comparison is kept.
+    """
+    from api.cli.common import services
+    from api.evaluation.comparing import compare_runs
+
+    with services(data) as wired:
+        found = found_runs(wired, run, again)
+        compared = compare_runs(
+            found, measures=measure or (), margin=margin, alpha=alpha, cluster=cluster, most_moved=moved
+        )
+        with wired.evaluations(create=True) as store:
+            store.keep_verdict("compare", compared.as_json())
+    if as_json:
+        print_json(compared.as_json())
+    else:
+        tell_compared(compared)
+
+
+def found_runs(wired: Services, references: Sequence[str], again: str) -> list[Evaluation]:
+    """The runs, measured again by the judgements of a set where one is named."""
+    from api.evaluation.runs import find_run, measured_again
+
+    found = [find_run(wired, reference) for reference in references]
+    return measured_again(wired, found, again) if again else found
+
+
+def tell_compared(compared: Compared) -> None:
+    """Verdicts, wins and losses, the questions that moved."""
+    rows = []
+    for each in compared.comparisons:
+        wins, ties, losses = compared.counts[each.candidate, each.measure]
+        more = "" if each.more_queries is None else f", needs about {each.more_queries:,} more questions"
+        rows.append(
+            [
+                each.candidate,
+                each.measure,
+                f"{each.baseline_mean:.3f}",
+                f"{each.candidate_mean:.3f}",
+                f"{each.difference:+.4f} [{each.low:+.4f}, {each.high:+.4f}]",
+                f"{each.p_holm:.4f}",
+                f"{wins}/{ties}/{losses}",
+                f"{each.detectable:.4f}",
+                each.verdict + more,
+            ]
+        )
+    first = compared.comparisons[0]
+    left = f", {first.left_out} left out" if first.left_out else ""
+    grouped = "" if first.clusters == first.queries else f" in {first.clusters} clusters"
+    typer.echo(one_line(f"against {first.baseline}: {first.queries} questions{grouped}{left}"))
+    header = ["run", "measure", first.baseline, "it", "difference", "p (Holm)", "won/tied/lost"]
+    typer.echo(table([*header, "detectable", "verdict"], rows))
+    for name, questions in compared.moved.items():
+        if questions:
+            typer.echo(f"\nMoved most in {first.measure}, {one_line(compared.names[0])} to {one_line(name)}:")
+        for each in questions:
+            typer.echo(f"  {each.difference:+.3f}  {one_line(each.query_id)}  {one_line(each.text)}")
+            for sign, documents in (("-", each.before), ("+", each.after)):
+                told = ", ".join(short(document) for document in documents) or "nothing"
+                typer.echo(f"          {sign} {one_line(told)}")

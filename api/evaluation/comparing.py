@@ -1,0 +1,187 @@
+"""Runs against each other: verdicts, and the questions that moved most with what stands behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rag.errors import EvaluationError
+from rag.evaluate import Comparison, Evaluation, compare
+from rag.evaluate.compare import LOWER_IS_BETTER
+
+MAIN = ("nDCG@10", "R@100", "RR@10", "Evidence@1000tok", "FalseAnswers")
+"""What is compared unless measures are named: those of them that the runs have."""
+TOP = 3
+"""Documents shown of each side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A question and how much more (or less) the candidate gave than the baseline, in one measure; ``before``
+    and ``after`` are the documents that each ranked first."""
+
+    query_id: str
+    text: str
+    difference: float
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """``comparisons`` are by candidate, then measure. ``moved`` are, by candidate, the questions that moved
+    most in the first measure; ``counts`` by (candidate, measure) how many questions are better, the same and
+    worse; ``names`` what each run is called here, the baseline first."""
+
+    names: tuple[str, ...]
+    runs: tuple[Evaluation, ...]
+    comparisons: tuple[Comparison, ...]
+    moved: Mapping[str, tuple[Moved, ...]]
+    counts: Mapping[tuple[str, str], tuple[int, int, int]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data: what is kept as a verdict, and printed for pipes."""
+        return {
+            "runs": [
+                {"name": name, "run": run.id or None, "system": run.system, "set": run.set_name, "at": run.at}
+                for name, run in zip(self.names, self.runs, strict=True)
+            ],
+            "comparisons": [
+                each.as_json()
+                | dict(
+                    zip(("wins", "ties", "losses"), self.counts[each.candidate, each.measure], strict=True)
+                )
+                for each in self.comparisons
+            ],
+            "moved": {
+                name: [
+                    {
+                        "query": each.query_id,
+                        "question": each.text,
+                        "difference": each.difference,
+                        "before": list(each.before),
+                        "after": list(each.after),
+                    }
+                    for each in moved
+                ]
+                for name, moved in self.moved.items()
+            },
+        }
+
+
+def compare_runs(
+    runs: Sequence[Evaluation],
+    *,
+    measures: Sequence[str] = (),
+    margin: float = 0.0,
+    alpha: float = 0.05,
+    cluster: str = "",
+    most_moved: int = 5,
+) -> Compared:
+    """Every run against the first. ``cluster`` is a key of the questions' metadata: those with one value hang
+    together ("document": the one that answers them).
+
+    Costs (``cpu_ms``, ``ms``, ``tokens``) can be measures too. Raises EvaluationError for fewer than two
+    runs, runs of other sets or other judgements, and a measure or key that is not there.
+    """
+    if len(runs) < 2:
+        raise EvaluationError("name two runs or more: the first is what the others are compared with")
+    one_set(runs)
+    names = _names(runs)
+    values = {name: {**run.by_query, **run.costs} for name, run in zip(names, runs, strict=True)}
+    shared = [measure for measure in values[names[0]] if all(measure in each for each in values.values())]
+    wanted = tuple(measures) or tuple(measure for measure in MAIN if measure in shared)
+    if missing := [measure for measure in wanted if measure not in shared]:
+        raise EvaluationError(
+            f"no measure {missing[0]!r} in all of the runs; they share {', '.join(shared) or 'none'}"
+        )
+    if not wanted:
+        raise EvaluationError(f"name a measure (--measure): the runs share {', '.join(shared) or 'none'}")
+    comparisons = compare(
+        values,
+        baseline=names[0],
+        measures=wanted,
+        margin=margin,
+        alpha=alpha,
+        clusters=_clusters(runs[0], cluster),
+    )
+    old = values[names[0]]
+    return Compared(
+        names,
+        tuple(runs),
+        comparisons,
+        {
+            name: _moved(runs[0], run, wanted[0], most_moved)
+            for name, run in zip(names[1:], runs[1:], strict=True)
+        },
+        {
+            (name, measure): _counts(old[measure], values[name][measure], lower=measure in LOWER_IS_BETTER)
+            for name in names[1:]
+            for measure in wanted
+        },
+    )
+
+
+def one_set(runs: Sequence[Evaluation]) -> None:
+    """Raise EvaluationError unless all runs were judged alike: on one set, by the same judgements."""
+    first = runs[0]
+    for run in runs[1:]:
+        if run.set_digest == first.set_digest:
+            continue
+        if run.set_name != first.set_name:
+            raise EvaluationError(
+                f"run {run.id or run.system} is of the set {run.set_name!r}, run {first.id or first.system} "
+                f"of {first.set_name!r}: runs of one set can be compared"
+            )
+        raise EvaluationError(
+            f"the judgements of {run.set_name!r} changed between run {first.id or first.system} and run "
+            f"{run.id or run.system}: name the set (--set {run.set_name}) to measure all by those of now"
+        )
+
+
+def _names(runs: Sequence[Evaluation]) -> tuple[str, ...]:
+    """Each run by its system, and by its number too where that is not enough."""
+    systems = [run.system for run in runs]
+    names = [run.system if systems.count(run.system) == 1 else f"{run.system} ({run.id})" for run in runs]
+    return tuple(
+        name if names.count(name) == 1 else f"{name} #{place}" for place, name in enumerate(names, 1)
+    )
+
+
+def _clusters(run: Evaluation, key: str) -> dict[str, str] | None:
+    if not key:
+        return None
+    clusters = {query.id: str(query.metadata[key]) for query in run.questions if key in query.metadata}
+    if not clusters:
+        known = sorted({name for query in run.questions for name in query.metadata})
+        raise EvaluationError(
+            f"no question has {key!r} among its metadata; there is {', '.join(known) or 'none'}"
+        )
+    return clusters
+
+
+def _moved(old: Evaluation, new: Evaluation, measure: str, most: int) -> tuple[Moved, ...]:
+    before = {**old.by_query, **old.costs}[measure]
+    after = {**new.by_query, **new.costs}[measure]
+    texts = {query.id: query.text for query in old.questions}
+    changed = [
+        (after[query] - before[query], query)
+        for query in before
+        if query in after and after[query] != before[query]
+    ]
+    changed.sort(key=lambda pair: (-abs(pair[0]), pair[1]))
+    return tuple(
+        Moved(query, texts.get(query, ""), difference, _top(old, query), _top(new, query))
+        for difference, query in changed[:most]
+    )
+
+
+def _top(run: Evaluation, query: str) -> tuple[str, ...]:
+    return tuple(document for document, _ in run.run.results.get(query, ())[:TOP])
+
+
+def _counts(old: Mapping[str, float], new: Mapping[str, float], *, lower: bool) -> tuple[int, int, int]:
+    both = [(new[query] - old[query]) * (-1 if lower else 1) for query in old if query in new]
+    wins, losses = sum(each > 0 for each in both), sum(each < 0 for each in both)
+    return wins, len(both) - wins - losses, losses

@@ -38,14 +38,15 @@ REMOVED_AT_ONCE = 200
 FOUND = "SELECT w.data FROM traces t JOIN wholes w ON w.key = t.key WHERE "
 COUNTED = (
     "SELECT t.id, t.at, t.prompt, t.version, t.label, t.model, t.found, t.passages, t.citations, t.unknown, "
-    "t.error, t.ms, t.prompt_tokens, t.answer_tokens, t.question, coalesce(s.up, 0), coalesce(s.down, 0) "
+    "t.error, t.ms, t.prompt_tokens, t.answer_tokens, t.question, coalesce(s.up, 0), coalesce(s.down, 0), "
+    "t.searched "
     "FROM traces t LEFT JOIN (SELECT trace, sum(score >= 0.5) AS up, sum(score < 0.5) AS down FROM feedback "
     "GROUP BY trace) s ON s.trace = t.id WHERE "
 )
 INSERT = (
     "INSERT INTO traces(id, at, way, prompt, version, label, model, found, passages, citations, unknown, "
-    "error, ms, prompt_tokens, answer_tokens, bytes, question) "
-    "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "error, ms, prompt_tokens, answer_tokens, bytes, question, searched) "
+    "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 TOO_OLD = "DELETE FROM traces WHERE id IN (SELECT id FROM traces WHERE id < ? ORDER BY id LIMIT ?)"
 OLDEST = "SELECT id, bytes FROM traces WHERE id != ? ORDER BY id LIMIT ?"
@@ -89,7 +90,8 @@ EVERY = Wanted()
 
 
 class Fact(NamedTuple):
-    """What is counted of a trace. ``up`` and ``down`` are how many said so; ``ms`` is the total."""
+    """What is counted of a trace. ``up`` and ``down`` are how many said so; ``ms`` is the total; ``searched``
+    says that passages were looked for."""
 
     id: str
     at: str
@@ -108,6 +110,7 @@ class Fact(NamedTuple):
     question: str
     up: int
     down: int
+    searched: bool = True
 
 
 class TraceStore:
@@ -243,7 +246,7 @@ class TraceStore:
         sql, values = wanted.sql()
         with self._looking() as db:
             rows = db.execute(COUNTED + sql + " ORDER BY t.id", values).fetchall()
-        return [Fact._make((*row[:6], bool(row[6]), *row[7:])) for row in rows]
+        return [Fact._make((*row[:6], bool(row[6]), *row[7:-1], bool(row[-1]))) for row in rows]
 
     def said(self, ids: Iterable[str]) -> dict[str, list[Feedback]]:
         """What was said of these traces, by their ids, in the order it was said in."""
@@ -272,6 +275,7 @@ def _row(trace: Trace, *, size: int) -> tuple[object, ...]:
         *(trace.found, trace.passages, len(trace.citations), len(trace.unknown_citations)),
         *(trace.error.partition(":")[0], trace.ms.get("total", 0.0)),
         *(sum(trace.tokens.values()) - answer_tokens, answer_tokens, size, trace.question),
+        bool(trace.collections) or not trace.receipt,
     )
 
 

@@ -50,4 +50,9 @@ FIRST: Migration = (
         UPDATE meta SET value = value - old.bytes WHERE name = 'bytes'; END""",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (FIRST,)
+SECOND: Migration = (
+    # A prompt that takes no context is not searched for: it has no passages, and no empty retrieval either.
+    "ALTER TABLE traces ADD COLUMN searched INTEGER NOT NULL DEFAULT 1",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (FIRST, SECOND)

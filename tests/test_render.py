@@ -13,6 +13,8 @@ from api.cli import app
 from api.services import connect
 from api.settings import load
 from rag.answer import Answer
+from rag.errors import UnknownPrompt
+from rag.testing import EchoModel
 
 REPLY = """---
 name: reply
@@ -58,6 +60,26 @@ def rag(*arguments: str, code: int = 0) -> Result:
         raise result.exception
     assert result.exit_code == code, result.output
     return result
+
+
+def test_asking_a_prompt_without_a_context_needs_a_model_and_no_collection(folder: Path):
+    label = "---\ninputs: [{name: question}]\n---\nuser:\nLabel: {{ question }}"
+    (folder / "prompts" / "label.prompty").write_text(label)
+    assert "needs a language model" in rag("ask", "-p", "label", "lost parcel", code=2).stderr
+    settings = load(start=folder, env=os.environ, overrides={"llm.model": "echo"})
+    with connect(settings) as services:
+        services.chat = EchoModel()  # type: ignore[assignment]
+        answer = list(services.ask_events("lost parcel", prompt="label"))[-1]
+        assert isinstance(answer, Answer)
+        assert (answer.text, answer.receipt.generations) == ("Label: lost parcel", {})
+    assert not (folder / ".rag").exists()
+
+
+def test_over_http_a_prompt_is_named_and_no_file_is_read(folder: Path):
+    with connect(load(start=folder, env=os.environ, overrides={})) as services:
+        services.way = "http"
+        with pytest.raises(UnknownPrompt, match="files are not read over HTTP"):
+            next(iter(services.ask_events("hi", prompt=str(folder / "prompts" / "reply.prompty"))))
 
 
 def test_a_prompt_without_a_context_needs_neither_a_question_nor_a_data_folder(folder: Path):

@@ -67,6 +67,14 @@ def test_an_interval_holds_the_true_rate_about_as_often_as_it_says():
         assert 0.92 < np.mean(held) < 0.99
 
 
+def test_answers_that_nothing_was_searched_for_are_no_empty_retrievals():
+    unsearched = facts(3, searched=False, passages=0, citations=0)
+    (both,) = use([*facts(2), *facts(1, passages=0, citations=0), *unsearched], by="prompt")
+    assert (both.empty.count, both.empty.of, both.cited.of, both.not_found.of) == (1, 3, 3, 6)
+    (alone,) = use(unsearched, by="prompt")
+    assert (shown(alone.empty), shown(alone.cited), shown(alone.not_found)[:3]) == ("-", "-", "0 %")
+
+
 def test_nothing_counted_is_no_rate_and_never_apart():
     assert shown(rate(0, 0)) == "-"
     assert not rate(0, 0).apart(rate(50, 50))

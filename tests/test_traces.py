@@ -65,6 +65,9 @@ def test_a_trace_is_read_back_as_it_was_kept(store):
         4,
     )
     assert kept.collections == ("notes",)
+    assert fact.searched
+    store.add(trace(timedelta(seconds=-1), receipt={"generations": {}, "model": "m"}), now=NOW)
+    assert [each.searched for each in store.facts()] == [True, False]
 
 
 def test_traces_are_named_by_an_end_of_their_id_or_as_the_last(store):

@@ -41,6 +41,7 @@ def ask(
     """Answer a question from the knowledge base, with numbered citations.
 
     Without an LLM configured the answer is extractive: the best sentences, quoted, each with its source.
+    For a prompt that takes no context nothing is searched, and an LLM has to answer.
     What an LLM gets is shown by `rag prompts render`.
     """
     from api.cli.common import assignments, services
@@ -60,6 +61,9 @@ def ask(
             case Answer():
                 typer.echo()
                 print_sources(event)
+                if not event.receipt.generations:
+                    told = f"Nothing was searched: prompt {event.receipt.prompt} takes no context."
+                    typer.echo(one_line(told), err=True)
                 if event.trace:
                     typer.echo(f"Trace {event.trace}", err=True)
 

@@ -127,8 +127,25 @@ def diff(
         print_json(outcome.as_json())
     else:
         _print_compared(outcome, len(found))
+        if "retrieval.k" in overrides and not outcome.passages.count:
+            _tell_of_k(opened[-1])
     if outcome.failed and not outcome.pairs:
         raise typer.Exit(1)
+
+
+def _tell_of_k(tried: Services) -> None:
+    """Why another k changed nothing, where that is so."""
+    from rag.answer import TOKENS_A_HIT
+
+    budget = tried.settings.context.max_tokens
+    offered = budget // TOKENS_A_HIT
+    if tried.settings.retrieval.k <= offered:
+        typer.echo(
+            f"retrieval.k is how many hits rag search returns. An answer takes as many as fit its context: "
+            f"{offered} are tried for {budget:,} tokens, or k where that is more. For fewer passages try "
+            "context.max_tokens, -k, or the prompt's own metadata.retrieval.k.",
+            err=True,
+        )
 
 
 def _settings(pairs: list[str] | None) -> dict[str, Any]:

@@ -218,6 +218,8 @@ def outcome(trace: Trace) -> str:
         return trace.error.partition(":")[0]
     if not trace.found:
         return "not found"
+    if not trace.collections:
+        return "answered"
     return f"cites {len(trace.citations)}" + ("!" if trace.unknown_citations else "")
 
 
@@ -253,7 +255,8 @@ def _print_head(trace: Trace) -> None:
     if trace.error:
         typer.echo(f"Error: {one_line(trace.error)}")
         return
-    facts = [outcome(trace), f"model {trace.model}", f"collection {', '.join(trace.collections)}"]
+    searched = f"collection {', '.join(trace.collections)}" if trace.collections else "nothing was searched"
+    facts = [outcome(trace), f"model {trace.model}", searched]
     if trace.confidence is not None:
         facts.append(f"confidence {trace.confidence:.2f}")
     typer.echo(f"   {one_line(', '.join(facts))}")

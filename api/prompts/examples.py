@@ -26,7 +26,7 @@ from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import MetadataValue
 
 if TYPE_CHECKING:
-    from api.services import Services
+    from api.parts import Parts
 
 LONGEST = 10_000
 """Characters at which an ingest cuts a value of metadata: an output that long is no whole one."""
@@ -40,8 +40,8 @@ class ExampleSets:
     The inputs of a file are embedded once and remembered in the data folder.
     """
 
-    def __init__(self, services: Services, *, count_tokens: TokenCounter = estimate_tokens) -> None:
-        self._services = services
+    def __init__(self, parts: Parts, *, count_tokens: TokenCounter = estimate_tokens) -> None:
+        self._parts = parts
         self._count_tokens = count_tokens
         self._lock = threading.Lock()
         self._read: dict[str, tuple[Example, ...]] = {}
@@ -75,7 +75,7 @@ class ExampleSets:
 
     def of_file(self, template: PromptTemplate, settings: ExampleSettings) -> tuple[Example, ...]:
         """All examples of the file that a prompt names. Raises PromptError."""
-        text = _text(self._services, template, settings.file)
+        text = _text(self._parts, template, settings.file)
         with self._lock:
             if (known := self._read.get(text)) is not None:
                 return known
@@ -90,9 +90,9 @@ class ExampleSets:
         self, template: PromptTemplate, question: str, settings: ExampleSettings, exclude: Collection[str]
     ) -> Chosen:
         examples = self.of_file(template, settings)
-        embedder = self._services.embedder()
+        embedder = self._parts.embedder()
         # A question is compared with questions: both are embedded as such.
-        memo = Memo(self._services.settings.data)
+        memo = Memo(self._parts.settings.data)
         vectors = memo.vectors(embedder, [example.input for example in examples], input_type="query")
         (vector,) = embedder.embed([question], input_type="query")
         return choose(
@@ -108,10 +108,10 @@ class ExampleSets:
     def _from_collection(
         self, template: PromptTemplate, question: str, settings: ExampleSettings, exclude: Collection[str]
     ) -> Chosen:
-        name, services = settings.collection, self._services
+        name, parts = settings.collection, self._parts
         try:
-            embedder = services.answering_embedder(name)
-            collection = services.catalogue().collection(name, embedder=embedder.info)
+            embedder = parts.answering_embedder(name)
+            collection = parts.catalogue().collection(name, embedder=embedder.info)
         except UnknownCollection as error:
             raise PromptError(
                 f"the examples of prompt {template.name!r}: {error}; `rag ingest examples.jsonl -c {name}` "
@@ -133,7 +133,7 @@ class ExampleSets:
         examples, places = [], []
         for document, (_, place, input, output) in best.items():
             if (solved := _as_text(output)) and len(solved) < LONGEST:
-                text = _as_text(input) or services.catalogue().document(name, document).text
+                text = _as_text(input) or parts.catalogue().document(name, document).text
                 examples.append(Example(text, solved, id=document))
                 places.append(place)
         if not examples:
@@ -159,12 +159,12 @@ def _as_text(value: MetadataValue) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value).strip()
 
 
-def _text(services: Services, template: PromptTemplate, file: str) -> str:
+def _text(parts: Parts, template: PromptTemplate, file: str) -> str:
     """The set's text: a part of the prompt, or, of one that was read without its folder, the file there."""
     path = path_of(file, beside=f"{template.name}.prompty")
     if path in template.parts:
         return template.parts[path]
-    folder = services.settings.prompts.dir
+    folder = parts.settings.prompts.dir
     try:
         return (folder / path).read_text("utf-8")
     except FileNotFoundError:

@@ -16,7 +16,7 @@ from rag.prompts.folder import SUFFIX, TESTS
 from rag.prompts.versions import LATEST, PRODUCTION, Version, reference
 
 if TYPE_CHECKING:
-    from api.services import Services
+    from api.parts import Parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,7 @@ class Found:
     tests: str | None = None
 
 
-def resolve(services: Services, text: str) -> PromptTemplate:
-    """The prompt that a reference names. Raises as :func:`find`."""
-    return find(services, text).template
-
-
-def find(services: Services, text: str) -> Found:
+def find(parts: Parts, text: str) -> Found:
     """What a reference names, and where it is from.
 
     A plain name is the file in the settings' folder, else the library's ``production``, else the shipped
@@ -44,29 +39,29 @@ def find(services: Services, text: str) -> Found:
     InvalidTemplate.
     """
     asked = reference(text)
-    folder = services.settings.prompts.dir
+    folder = parts.settings.prompts.dir
     if asked.path is not None:
         return _of_file(folder, asked.path)
     if asked.number is None and not asked.label:
         if (path := folder / f"{asked.name}{SUFFIX}").is_file():
             return _of_file(folder, path)
-        if (found := _in_production(services, asked.name)) is not None:
+        if (found := _in_production(parts, asked.name)) is not None:
             return found
         try:
             return Found(prompts.load(asked.name), "shipped")
         except UnknownPrompt:
-            raise _unknown(services, asked.name) from None
-    library = services.library()
+            raise _unknown(parts, asked.name) from None
+    library = parts.library()
     version = library.version(asked.name, asked.number or asked.label)
     return Found(version.template(), "library", version, asked.label, library.tests(asked.name))
 
 
-def author_of(services: Services, given: str = "") -> str:
+def author_of(parts: Parts, given: str = "") -> str:
     """Who does something: as given, as the settings say, else the user that the system knows.
 
     Names are claims: nobody logs in yet.
     """
-    name = given.strip() or services.settings.prompts.author.strip()
+    name = given.strip() or parts.settings.prompts.author.strip()
     if name:
         return " ".join(name.split())
     user = os.getuid()
@@ -111,10 +106,10 @@ def _of_file(folder: Path, path: Path) -> Found:
     return Found(template, "file", tests=tests)
 
 
-def _in_production(services: Services, name: str) -> Found | None:
-    if not services.has_library:
+def _in_production(parts: Parts, name: str) -> Found | None:
+    if not parts.has_library:
         return None
-    library = services.library()
+    library = parts.library()
     try:
         version = library.version(name, PRODUCTION)
     except UnknownPrompt:
@@ -122,14 +117,14 @@ def _in_production(services: Services, name: str) -> Found | None:
     return Found(version.template(), "library", version, PRODUCTION, library.tests(name))
 
 
-def _unknown(services: Services, name: str) -> UnknownPrompt:
-    if services.has_library:
+def _unknown(parts: Parts, name: str) -> UnknownPrompt:
+    if parts.has_library:
         try:
-            services.library().version(name, PRODUCTION)
+            parts.library().version(name, PRODUCTION)
         except UnknownPrompt as error:
-            if name in services.library().names():  # it is there, and not in production
+            if name in parts.library().names():  # it is there, and not in production
                 return error
-    kept = services.library().names() if services.has_library else []
-    there = sorted({*prompts.names(folder=services.settings.prompts.dir), *kept})
+    kept = parts.library().names() if parts.has_library else []
+    there = sorted({*prompts.names(folder=parts.settings.prompts.dir), *kept})
     shown = ", ".join(there[:20]) + (f" and {len(there) - 20} more" if len(there) > 20 else "")
     return UnknownPrompt(f"no prompt {name!r}; there are: {shown}")

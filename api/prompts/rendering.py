@@ -73,7 +73,7 @@ def render(
                 names=("question",),
             )
         found = services.render(
-            question, collection=collection, k=k, where=where, prompt=reference, variables=variables
+            question, collection=collection, k=k, where=where, prompt=template, variables=variables
         )
         return Shown(found.template, found.prompt, model, found.context, found.receipt)
     values: dict[str, Any] = dict(variables)

@@ -27,8 +27,8 @@ FEWEST = 10
 class Use:
     """One group of traces; ``prompt`` is theirs, "" where they are of several. ``p50_ms`` and ``p95_ms`` are
     of answers, ``prompt_tokens`` and ``answer_tokens`` means; all 0 where nothing was answered. Rates are of
-    answers: ``empty`` retrievals, ``not_found``, those that ``cited``, those that cite an ``unknown`` number;
-    ``errors`` is of all, ``up`` of those that were scored.
+    answers: ``not_found``; of those for which passages were searched: ``empty`` retrievals, those that
+    ``cited``, those that cite an ``unknown`` number; ``errors`` is of all, ``up`` of those that were scored.
     """
 
     group: str
@@ -188,6 +188,7 @@ def _named(key: tuple[Any, ...], by: By) -> str:
 def _use(group: str, prompt: str, facts: Sequence[Fact]) -> Use:
     answered = [fact for fact in facts if not fact.error]
     count = len(answered)
+    searched = [fact for fact in answered if fact.searched]
     scored = [fact for fact in facts if fact.up or fact.down]
     times = np.array([fact.ms for fact in answered] or [0.0])
     return Use(
@@ -199,9 +200,9 @@ def _use(group: str, prompt: str, facts: Sequence[Fact]) -> Use:
         prompt_tokens=sum(fact.prompt_tokens for fact in answered) / max(1, count),
         answer_tokens=sum(fact.answer_tokens for fact in answered) / max(1, count),
         errors=rate(len(facts) - count, len(facts)),
-        empty=rate(sum(not fact.passages for fact in answered), count),
+        empty=rate(sum(not fact.passages for fact in searched), len(searched)),
         not_found=rate(sum(not fact.found for fact in answered), count),
-        cited=rate(sum(fact.citations > 0 for fact in answered), count),
-        unknown=rate(sum(fact.unknown > 0 for fact in answered), count),
+        cited=rate(sum(fact.citations > 0 for fact in searched), len(searched)),
+        unknown=rate(sum(fact.unknown > 0 for fact in searched), len(searched)),
         up=rate(sum(fact.up > fact.down for fact in scored), len(scored)),
     )

@@ -27,10 +27,10 @@ def stats(
 ) -> None:
     """How prompts do in use: speed, tokens, errors, citations, feedback, drift.
 
-    Shares of answers: empty (no passage was found), not found, cited (some passage), unknown (cites a number
-    that no passage has); up is the share of those that were scored. Rates have 95 % intervals (Wilson's); two
-    groups are told apart only where these do not overlap. The drift of a NAME's questions is told against
-    those of its tests.
+    Shares of answers: not found; and, of those that passages were searched for, empty (none was found), cited
+    (some passage), unknown (cites a number that no passage has); up is the share of those that were scored.
+    Rates have 95 % intervals (Wilson's); two groups are told apart only where these do not overlap. The drift
+    of a NAME's questions is told against those of its tests.
     """
     from api.cli.common import services
     from api.prompts.drift import drift_of

@@ -15,7 +15,7 @@ from ingest.chunk import Chunker
 from ingest.decide import texts_source
 from rag.errors import EvaluationError
 from rag.evaluate import JudgedSet, Judgement
-from rag.evaluate.anchors import anchored, gold, locate, locate_all, resolved
+from rag.evaluate.anchors import anchored, gold, locate, locate_all, mended, resolved, taken_back
 from rag.evaluate.evidence import Span, evidence
 from rag.evaluate.judgements import quoted
 from rag.evaluate.plainly import Plain
@@ -198,11 +198,7 @@ def test_documents_are_named_by_the_end_of_their_ids():
     texts = {"file:///kb/es/tea.md": TEXT, "file:///kb/en/tea.md": BREAD}
     one = Judgement("q", "es/tea.md", quotation="El abono anual")
     [told] = locate_all([one], texts)
-    assert (told.status, told.span, told.now.document_id) == (
-        "intact",
-        Span("file:///kb/es/tea.md", 11, 25),
-        "file:///kb/es/tea.md",
-    )
+    assert (told.status, told.span, told.now) == ("intact", Span("file:///kb/es/tea.md", 11, 25), one)
     [told] = locate_all([Judgement("q", "tea.md")], texts)
     assert (told.status, told.why[:27]) == ("lost", "'tea.md' may be any of file")
     judged = JudgedSet.of("set", [Query("q", "?")], [one, Judgement("q", "gone.md")])
@@ -234,6 +230,19 @@ def test_gold_are_the_places_of_the_words_quoted_from_relevant_documents():
     with pytest.raises(EvaluationError, match="none of its 3 quotations stands in these documents"):
         gold(judged, {"d": BREAD})
     assert gold(JudgedSet.of("set", [Query("r", "?")], said), {"d": TEXT}) == {}
+
+
+def test_what_is_mended_is_intact_and_counts_once():
+    said = [judgement("El abono anual", grade=2, judge="ana"), judgement("cuesta 100 €", judge="leo")]
+    said += [quoted("q", "old", BREAD, 0, 32), Judgement("q", "old", 3)]
+    texts = {"d": "Nuevo.\n\n" + TEXT, "new": BREAD}
+    added = mended(locate_all(said, texts))
+    after = JudgedSet.of("set", [Query("q", "?")], [*said, *added])
+    kept = [each for each in after.judgements if not taken_back(each)]
+    assert {each.status for each in locate_all(kept, texts)} == {"intact"}
+    assert [(each.grade, each.judge) for each in kept] == [(2, "ana"), (1, "leo"), (1, ""), (3, "")]
+    assert {name: grade for name, grade in after.qrels["q"].items() if grade} == {"d": 1, "new": 3}
+    assert gold(after, texts) == gold(JudgedSet.of("set", [Query("q", "?")], said), texts)
 
 
 def test_bare_quotations_are_given_their_places_and_surroundings():

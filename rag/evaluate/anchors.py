@@ -20,6 +20,8 @@ from rag.evaluate.judgements import Judgement, quoted
 from rag.evaluate.quotations import Names, Shelf, Text
 
 Status: TypeAlias = Literal["intact", "moved", "lost"]
+TAKEN_BACK = "moved: judged where it stands now"
+"""The note of a judgement whose words moved away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +29,9 @@ class Located:
     """What became of a judgement.
 
     ``now`` is the judgement as it has to be today: itself where it is intact, anchored anew where it moved,
-    None where it is lost; its ``document_id`` is the whole id where the judgement named the end of one.
-    ``span`` are the quoted words, None for a judgement of a whole document. ``why`` it is not intact, for
-    people; of a lost one ``alike`` is what reads most like it in the document as it is now, and ``likeness``
-    how much (0 to 1, the words that both have).
+    None where it is lost. ``span`` are the quoted words, with the whole id of their document, None for a
+    judgement of a whole one. ``why`` it is not intact, for people; of a lost one ``alike`` is what reads most
+    like it in the document as it is now, and ``likeness`` how much (0 to 1, word by word).
     """
 
     judgement: Judgement
@@ -134,6 +135,26 @@ def anchored(judgements: Iterable[Judgement], texts: Mapping[str, str]) -> list[
     return made
 
 
+def mended(located: Iterable[Located]) -> list[Judgement]:
+    """What to add to what was judged, so that those that moved stand where they stand now: each of them, and
+    before it one that takes back the old place, graded 0 (see :func:`taken_back`).
+
+    >>> one = quoted("q", "d", "We open at nine.", 8, 15, grade=2)
+    >>> [(each.start, each.grade) for each in mended([locate(one, "So: We open at nine.")])]
+    [(8, 0), (12, 2)]
+    """
+    added = []
+    for each in located:
+        if each.status == "moved" and each.now is not None:
+            added += [replace(each.judgement, grade=0, note=TAKEN_BACK), each.now]
+    return added
+
+
+def taken_back(judgement: Judgement) -> bool:
+    """Whether a judgement is no longer meant: its words moved, and are judged where they stand now."""
+    return judgement.grade == 0 and judgement.note == TAKEN_BACK
+
+
 def resolved(
     judged: JudgedSet, ids: Collection[str], *, tell: Callable[[int, str], None] = lambda *_: None
 ) -> JudgedSet:
@@ -177,7 +198,7 @@ def resolved(
 def _in_document(judgement: Judgement, id: str, text: Text) -> Located:
     """In the document that it names."""
     if not judgement.quotation:
-        return Located(judgement, "intact", replace(judgement, document_id=id))
+        return Located(judgement, "intact", judgement)
     place = text.find(judgement)
     if place is None:
         alike, likeness = text.alike(judgement.quotation)
@@ -187,9 +208,10 @@ def _in_document(judgement: Judgement, id: str, text: Text) -> Located:
     span = Span(id, *place)
     words = text.text[span.start : span.end]
     if words == judgement.quotation and judgement.start in (span.start, -1):
-        return Located(judgement, "intact", replace(judgement, document_id=id), span)
+        return Located(judgement, "intact", judgement, span)
     why = "it stands elsewhere" if words == judgement.quotation else "it is written otherwise"
-    return Located(judgement, "moved", _anchored(judgement, id, text.text, span), span, why)
+    now = _anchored(judgement, judgement.document_id, text.text, span)
+    return Located(judgement, "moved", now, span, why)
 
 
 def _elsewhere(judgement: Judgement, successor: str, shelf: Shelf) -> Located:

@@ -3,7 +3,7 @@ them: spans.jsonl, the words that answer a question, and unanswerable.jsonl, que
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def read_beir(
         [query for query in asked.values() if query.id in by],
         [*whole, *quoted],
         unanswerable=queries_of(without).values() if "queries" in name and without.is_file() else (),
-        corpus=partial(_documents, corpus, {each.document_id for each in (*whole, *quoted)})
+        corpus=partial(documents_of, corpus, {each.document_id for each in (*whole, *quoted)})
         if corpus.is_file()
         else None,
     )
@@ -106,7 +106,9 @@ def write_beir(judged: JudgedSet, folder: Path) -> None:
         write_text(folder / "corpus.jsonl", as_lines(map(_document_record, judged.documents())))
 
 
-def _documents(path: Path, judged: set[str]) -> Iterator[Document]:
+def documents_of(path: Path, judged: Collection[str]) -> Iterator[Document]:
+    """The documents of a corpus.jsonl. Raises EvaluationError with file and line, and at the end where none
+    of those that were ``judged`` is among them."""
     seen: set[str] = set()
     met = False
     for where, record in records(path):

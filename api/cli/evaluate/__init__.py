@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from api.cli.evaluate import compare, gate, run, runs
+from api.cli.evaluate import compare, gate, run, runs, sets
 
 app = typer.Typer(no_args_is_help=True, help="How good it is, by people's judgements, and what helped.")
 
@@ -19,3 +19,7 @@ app.command("runs")(runs.runs)
 app.command("remove")(runs.remove)
 app.command("compare")(compare.compare)
 app.command("gate")(gate.gate)
+app.command("import")(sets.import_)
+app.command("export")(sets.export)
+app.command("sets")(sets.sets)
+app.command("status")(sets.status)

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import Environment
+from jinja2.meta import find_undeclared_variables
 
 from rag.context import fit
 from rag.errors import InvalidTemplate, MissingVariables, PromptError, UnknownPrompt
 from rag.neutral import neutral
 from rag.prompts import PromptTemplate, load, names
+from rag.prompts.sandbox import compiled
 from rag.types import Chunk, Hit
 
 CHAT = """---
@@ -271,6 +274,19 @@ def test_a_default_that_its_input_does_not_take_is_told_when_the_file_is_read():
     text = "---\ninputs: [{name: n, kind: integer, default: few}]\n---\nuser:\n{{ n }}"
     with pytest.raises(InvalidTemplate, match=r"line 2: the default of an input: variable n: 'few' is not"):
         PromptTemplate.parse(text, name="x")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% for x in xs %}{{ x.y }}{{ loop.index }}{{ own }}{% endfor %}{{ x }}",
+        "{{ a if b else c|default(d) }}{% if e is defined and f > 1 %}{{ g[h] }}{% elif i %}{% endif %}",
+        "{% for k, v in p|dictsort %}{% for w in v %}{{ k }}{{ w }}{% else %}{{ q }}{% endfor %}{% endfor %}",
+    ],
+)
+def test_the_variables_of_a_template_are_those_that_jinja_itself_finds(text):
+    found = compiled(text, first_line=1)[1]
+    assert found == find_undeclared_variables(Environment(autoescape=True).parse(text))
 
 
 def test_a_broken_file_of_the_user_is_named(tmp_path: Path):

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
-from typing import TYPE_CHECKING
-
-from indexes.library import review, rows
+from indexes.library import rows, rules
+from indexes.library.store import PromptLibrary
 from rag.errors import PromptError
 from rag.prompts.versions import checked_label
-
-if TYPE_CHECKING:
-    from indexes.library.store import PromptLibrary
 
 
 def move(
@@ -25,7 +20,7 @@ def move(
     with library.changing() as db:
         prompt, number = rows.number_of(db, name, which)
         may = library.self_approval
-        return stand(db, name, prompt, number, label, who=author, why=why, self_approval=may), number
+        return rules.stand(db, name, prompt, number, label, who=author, why=why, self_approval=may), number
 
 
 def roll_back(
@@ -50,7 +45,7 @@ def roll_back(
             )
         to = int(last[0])
         may = library.self_approval
-        stand(db, name, prompt, to, label, who=author, why=why, self_approval=may, action="rollback")
+        rules.stand(db, name, prompt, to, label, who=author, why=why, self_approval=may, action="rollback")
         return number, to
 
 
@@ -59,34 +54,7 @@ def unlabel(library: PromptLibrary, name: str, label: str, *, author: str, why: 
     checked_label(label)
     with library.changing() as db:
         prompt, number = rows.number_of(db, name, label)
-        review.require_unprotected(db, name, [label], "taken away")
+        rules.require_unprotected(db, name, [label], "taken away")
         db.execute("DELETE FROM labels WHERE prompt_id = ? AND name = ?", (prompt, label))
         rows.record(db, "unlabel", who=author, why=why, prompt=prompt, label=label, before=number)
         return number
-
-
-def stand(
-    db: sqlite3.Connection,
-    name: str,
-    prompt: int,
-    number: int,
-    label: str,
-    *,
-    who: str,
-    why: str,
-    self_approval: bool,
-    action: str = "label",
-) -> int:
-    """Let a label stand on a version, inside the caller's transaction, and note it. Returns where it stood.
-
-    Raises LabelProtected.
-    """
-    before = rows.labels_of(db, prompt).get(label, 0)
-    if before != number:
-        review.require_allowed(db, name, prompt, number, label, self_approval=self_approval)
-        db.execute(
-            "INSERT INTO labels VALUES(?, ?, ?) ON CONFLICT DO UPDATE SET number = excluded.number",
-            (prompt, label, number),
-        )
-        rows.record(db, action, who=who, why=why, prompt=prompt, number=number, label=label, before=before)
-    return before

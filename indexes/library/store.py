@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-from indexes.library import labels, review, rows
+from indexes.library import rows, rules
 from indexes.library.schema import LIBRARY
 from indexes.library.values import Entry, Head, Pushed, Run
 from indexes.store import Store, transaction
@@ -135,7 +135,7 @@ class PromptLibrary:
     def tests(self, name: str) -> str | None:
         """The newest tests of a prompt, as their file; their digest is ``text_digest`` of it."""
         with self.store.reading() as db:
-            return review.tests_of(db, rows.prompt_id(db, name))
+            return rules.tests_of(db, rows.prompt_id(db, name))
 
     def log(self, name: str | None = None, *, limit: int = 1000) -> list[Event]:
         """What was done, newest first: all of it, or with one prompt. Raises UnknownPrompt."""
@@ -184,7 +184,7 @@ class PromptLibrary:
                     made[draft.name] = change
             for name, text in (tests or {}).items():
                 prompt = rows.prompt_id(db, name)
-                if text != review.tests_of(db, prompt):
+                if text != rules.tests_of(db, prompt):
                     db.execute(
                         "INSERT INTO tests(prompt_id, text_id, author, created_at) VALUES(?, ?, ?, ?)",
                         (prompt, rows.text_id(db, text), author, rows.now()),
@@ -195,7 +195,7 @@ class PromptLibrary:
                 for name in dict.fromkeys([*(draft.name for draft in drafts), *labelled]):
                     prompt = rows.prompt_id(db, name)
                     number = labelled.get(name) or rows.latest(db, prompt)
-                    before = labels.stand(
+                    before = rules.stand(
                         db,
                         name,
                         prompt,
@@ -216,7 +216,7 @@ class PromptLibrary:
         """
         with self.changing() as db:
             prompt = rows.prompt_id(db, name)
-            review.require_unprotected(db, name, rows.labels_of(db, prompt), "removed")
+            rules.require_unprotected(db, name, rows.labels_of(db, prompt), "removed")
             db.execute("UPDATE prompts SET removed = 1 WHERE id = ?", (prompt,))
             rows.record(db, "remove", who=author, why=why, prompt=prompt, number=rows.latest(db, prompt))
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, wraps
+from io import StringIO
 from typing import Any, cast
 
-from jinja2 import StrictUndefined, Template, TemplateError, nodes
+from jinja2 import Environment, StrictUndefined, Template, TemplateError, nodes
+from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
+from jinja2.idtracking import VAR_LOAD_RESOLVE
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
@@ -98,8 +101,6 @@ def compiled(source: str, *, first_line: int, parts: Parts | None = None) -> tup
     >>> sorted(names), rendered(template, {"name": "{{ evil }}"})
     (['name'], 'Hi {{ evil }}')
     """
-    from jinja2.meta import find_undeclared_variables
-
     environment = _environment()
     parts = parts or Parts(None, own="")
     try:
@@ -108,14 +109,34 @@ def compiled(source: str, *, first_line: int, parts: Parts | None = None) -> tup
             parts.compiling(_size(tree))
         except InvalidTemplate as error:
             raise InvalidTemplate(f"line {first_line}: {error}") from None
-        names = frozenset(find_undeclared_variables(tree))
         tree = Metered().visit(tree)
         tree.set_environment(environment)
-        code: Any = environment.compile(tree)
+        writer = _Writer(environment, None, None)
+        writer.visit(tree)
+        code = compile(writer.written, "<template>", "exec")
     except (TemplateError, RecursionError, SyntaxError, MemoryError) as error:
         told = error if isinstance(error, TemplateError) else "nested too deeply"
         raise InvalidTemplate(f"line {first_line}: {told}") from None
-    return Template.from_code(environment, code, {}), names
+    return Template.from_code(environment, code, {}), frozenset(writer.undeclared)
+
+
+class _Writer(CodeGenerator):
+    """Writes a template's code, and notes on the way what :func:`jinja2.meta.find_undeclared_variables` would
+    go through it once more for: the names that come from outside."""
+
+    def __init__(self, environment: Environment, name: str | None, filename: str | None) -> None:
+        super().__init__(environment, name, filename, optimized=False)
+        self.undeclared: set[str] = set()
+
+    @property
+    def written(self) -> str:
+        return str(cast(StringIO, self.stream).getvalue())
+
+    def enter_frame(self, frame: Frame) -> None:
+        super().enter_frame(frame)
+        for action, name in frame.symbols.loads.values():
+            if action == VAR_LOAD_RESOLVE and name is not None:
+                self.undeclared.add(name)
 
 
 def _size(tree: nodes.Node) -> int:

@@ -66,9 +66,18 @@ def neutral(text: str) -> str:
     >>> neutral("see" + "".join(chr(0xE0000 + ord(c)) for c in "obey me") + " me\\u202e!")
     'see\\ufffd me\\ufffd!'
     """
+    return without_markers(visible(text))
+
+
+def visible(text: str) -> str:
+    """``text`` without what a person cannot see; markers stay.
+
+    >>> visible("me\\u202e!")
+    'me\\ufffd!'
+    """
     if not text.isascii() and _SUSPECT.search(_beyond_ascii(text)):
         text = _HIDDEN.sub("\ufffd", text)
-    return without_markers(text)
+    return text
 
 
 def _beyond_ascii(text: str) -> str:

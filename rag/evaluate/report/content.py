@@ -1,0 +1,214 @@
+"""What a report says, as values: computed once, and rendered as a page, as Markdown or as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from rag.errors import EvaluationError
+from rag.evaluate.compare import LOWER_IS_BETTER, Clusters, Comparison, compare
+from rag.evaluate.judged import JudgedSet
+from rag.evaluate.measure import Evaluation
+from rag.evaluate.paired import bootstrap
+from rag.evaluate.report.curve import Curve, curves
+from rag.evaluate.report.groups import Group, groups
+from rag.evaluate.report.moved import Lookup, Moved, moved, own
+
+NOT_TESTED = ("Judged@", "Precision@", "IoU@")
+"""How these begin that describe a run and are no aim: of them there is an interval, and no verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A system's mean in one measure over its ``questions``, and the interval (95 %) it lies in."""
+
+    mean: float
+    low: float
+    high: float
+    questions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One or several runs on one judged set; make one with :func:`report`.
+
+    ``runs`` are named by what tells them apart, in the order given; every other mapping has these names.
+    ``cells`` is measure -> system -> mean with interval. ``comparisons`` are against ``baseline`` in the
+    ``tested`` measures, the first of which the plots by question, by group and by cost are of.
+    """
+
+    runs: Mapping[str, Evaluation] = field(repr=False)
+    baseline: str
+    margin: float
+    tested: tuple[str, ...]
+    cells: Mapping[str, Mapping[str, Cell]] = field(repr=False)
+    comparisons: tuple[Comparison, ...]
+    groups: tuple[Group, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    moved: Mapping[str, Moved] = field(default_factory=dict, repr=False)
+    judged: JudgedSet | None = field(default=None, repr=False)
+
+    @property
+    def set_name(self) -> str:
+        return next(iter(self.runs.values())).set_name
+
+    @property
+    def set_digest(self) -> str:
+        return next(iter(self.runs.values())).set_digest
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        return tuple(self.runs)
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        return tuple(system for system in self.runs if system != self.baseline)
+
+    @property
+    def questions(self) -> int:
+        """How many have a value in the main measure, of the system that has most."""
+        return max((cell.questions for cell in self.cells.get(self.main, {}).values()), default=0)
+
+    @property
+    def main(self) -> str:
+        """The measure that stands for quality where there is room for one; "" where nothing was measured."""
+        return self.tested[0] if self.tested else next(iter(self.cells), "")
+
+    def of(self, system: str, measure: str) -> Comparison | None:
+        """The verdict on one system in one measure; None for the baseline and what was not tested."""
+        found = (one for one in self.comparisons if (one.candidate, one.measure) == (system, measure))
+        return next(found, None)
+
+
+def report(
+    evaluations: Sequence[Evaluation],
+    *,
+    baseline: str = "",
+    measures: Sequence[str] = (),
+    margin: float = 0.0,
+    clusters: Clusters | None = None,
+    judged: JudgedSet | None = None,
+    documents: Lookup | None = None,
+) -> Report:
+    """What there is to say of these runs, all of one judged set.
+
+    ``baseline`` is a run's id or system, the first run where it is empty. ``measures`` are those that get a
+    verdict, all corrected together: where none are named, every one in common but for those in
+    ``NOT_TESTED``. ``margin`` is the difference that does not matter, ``clusters`` (query id -> cluster) what
+    questions hang together. With the ``judged`` set, documents are shown with their grades; with
+    ``documents`` (ids -> those there are), or a set that has its own, with titles and texts.
+
+    Raises EvaluationError for runs that cannot stand side by side, an unknown baseline or measure.
+
+    >>> from rag.evaluate.measure import Run
+    >>> values = {f"q{n}": n % 2 / 4 for n in range(8)}
+    >>> one = Evaluation(Run.of("a", {}), {"RR@10": values})
+    >>> other = replace(one, run=Run.of("b", {}))
+    >>> found = report([one, other])
+    >>> found.systems, found.baseline, [each.verdict for each in found.comparisons]
+    (('a', 'b'), 'a', ['equivalent'])
+    """
+    alike(evaluations)
+    runs = _named(evaluations)
+    chosen = _baseline(runs, baseline)
+    everything = dict.fromkeys(measure for one in runs.values() for measure in one.scores)
+    common = [measure for measure in everything if all(measure in one.scores for one in runs.values())]
+    tested = tuple(measures) or tuple(each for each in common if not each.startswith(NOT_TESTED))
+    if missing := [measure for measure in tested if measure not in common]:
+        raise EvaluationError(
+            f"no measure {missing[0]!r} that all runs have; there are {', '.join(common) or 'none'}"
+        )
+    values = {name: one.by_query for name, one in runs.items()}
+    comparisons: tuple[Comparison, ...] = ()
+    if len(runs) > 1 and tested:
+        comparisons = compare(values, baseline=chosen, measures=tested, margin=margin, clusters=clusters)
+    if judged is not None and judged.digest != evaluations[0].set_digest:
+        judged = None  # other judgements than those that the figures rest on
+    made = Report(
+        runs=runs,
+        baseline=chosen,
+        margin=margin,
+        tested=tested,
+        cells={
+            measure: {
+                name: _cell(one.by_query[measure], clusters)
+                for name, one in runs.items()
+                if measure in one.scores
+            }
+            for measure in everything
+        },
+        comparisons=comparisons,
+        judged=judged,
+    )
+    ranking = next((each for each in tested if each not in LOWER_IS_BETTER), "")
+    return replace(
+        made,
+        groups=groups(runs, ranking, baseline=chosen, judged=judged, clusters=clusters) if ranking else (),
+        curves=curves(runs),
+        moved=moved(runs, made.main, baseline=chosen, judged=judged, documents=documents or own(judged))
+        if made.main
+        else {},
+    )
+
+
+def alike(evaluations: Sequence[Evaluation]) -> None:
+    """Raises EvaluationError unless these are runs, each once, that were judged by the same judgements."""
+    if not evaluations:
+        raise EvaluationError("no runs to report: name one or several; `rag eval runs` lists them")
+    first = evaluations[0]
+    for place, one in enumerate(evaluations):
+        if one.id and any(one.id == other.id for other in evaluations[:place]):
+            raise EvaluationError(f"{run_name(one)} is named twice; name each run once")
+        if one.set_digest == first.set_digest and (one.set_digest or one.set_name == first.set_name):
+            continue
+        if one.set_name != first.set_name:
+            raise EvaluationError(
+                f"{run_name(first)} is of the set {first.set_name!r}, {run_name(one)} of {one.set_name!r}: "
+                "only runs on one set can be compared"
+            )
+        raise EvaluationError(
+            f"{run_name(first)} and {run_name(one)} were judged differently: the questions or judgements of "
+            f"{first.set_name!r} changed in between ({first.set_digest[:12]}, {one.set_digest[:12]}); "
+            f"name the set (--set {first.set_name}) to measure all by the judgements of now"
+        )
+
+
+def run_name(one: Evaluation) -> str:
+    """How a message names a run."""
+    return f"run {one.id} ({one.system})" if one.id else f"the run of {one.system}"
+
+
+def _named(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:
+    """By system; where two runs are of one system, by run as well."""
+    systems = [one.system for one in evaluations]
+    named: dict[str, Evaluation] = {}
+    for place, one in enumerate(evaluations, 1):
+        name = one.system or "unnamed"
+        if systems.count(one.system) > 1:
+            name = f"{name} ({one.id})" if one.id else f"{name} #{place}"
+        while name in named:
+            name += "'"
+        named[name] = one
+    return named
+
+
+def _baseline(runs: Mapping[str, Evaluation], wanted: str) -> str:
+    if not wanted:
+        return next(iter(runs))
+    for name, one in runs.items():
+        if wanted == name or (one.id and wanted == str(one.id)):
+            return name
+    systems = [name for name, one in runs.items() if one.system == wanted]
+    if len(systems) == 1:
+        return systems[0]
+    there = ", ".join(f"{one.id} ({name})" if one.id else name for name, one in runs.items())
+    raise EvaluationError(f"no run {wanted!r} among those reported to compare with; there are {there}")
+
+
+def _cell(values: Mapping[str, float], clusters: Clusters | None) -> Cell:
+    each = np.array(list(values.values()), np.float64)
+    _, place = np.unique([(clusters or {}).get(query, query) for query in values], return_inverse=True)
+    low, high = bootstrap(np.bincount(place, weights=each), np.bincount(place))
+    return Cell(float(each.mean()), low, high, len(each))

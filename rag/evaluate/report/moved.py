@@ -1,0 +1,168 @@
+"""The questions that two runs answer most differently, with what each of them found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from rag.errors import EvaluationError
+from rag.evaluate.compare import LOWER_IS_BETTER
+from rag.evaluate.judged import JudgedSet
+from rag.evaluate.measure import Evaluation
+from rag.evaluate.report.words import cut
+from rag.types import Document, Query
+
+EACH_WAY = 5
+"""Questions shown that got better, and as many that got worse."""
+TOP = 3
+PASSAGE = 280
+"""Characters of a passage, and of a quotation, that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A document of a ranking. ``grade`` is None where nobody judged it, or the judgements are not at hand;
+    so are ``title`` and ``passage`` ("")."""
+
+    rank: int
+    document_id: str
+    grade: int | None = None
+    title: str = ""
+    passage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What one system found: its first documents, and the rank of the first relevant one (0: it has none)."""
+
+    value: float
+    first_relevant: int | None
+    documents: tuple[Listed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question with both sides; ``quotations`` are words of the documents that answer it."""
+
+    query: Query
+    difference: float
+    before: Side
+    after: Side
+    quotations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A candidate against the baseline, question by question: ``differences`` in falling order, and those
+    ``questions`` that gained and lost most."""
+
+    differences: tuple[float, ...]
+    questions: tuple[Question, ...]
+    gained: int
+    lost: int
+    lower_is_better: bool
+
+
+Lookup: TypeAlias = Callable[[Set[str]], Mapping[str, Document]]
+"""Document ids in, those documents out that are there."""
+
+
+def own(judged: JudgedSet | None) -> Lookup:
+    """The documents that a set brings; none where it has moved since, or never had any."""
+
+    def look(wanted: Set[str]) -> dict[str, Document]:
+        if judged is None or judged.corpus is None or not wanted:
+            return {}
+        try:
+            return {document.id: document for document in judged.documents() if document.id in wanted}
+        except (EvaluationError, OSError):  # a report does without texts
+            return {}
+
+    return look
+
+
+def moved(
+    runs: Mapping[str, Evaluation],
+    measure: str,
+    *,
+    baseline: str,
+    judged: JudgedSet | None = None,
+    documents: Lookup,
+) -> dict[str, Moved]:
+    """By candidate, what moved in ``measure``; best first, and where equal by question id."""
+    old = runs[baseline]
+    lower = measure in LOWER_IS_BETTER
+    chosen: dict[str, list[tuple[float, str]]] = {}
+    everything: dict[str, list[float]] = {}
+    for name, new in runs.items():
+        if name == baseline or measure not in new.by_query:
+            continue
+        before, after = old.by_query[measure], new.by_query[measure]
+        pairs = sorted(
+            ((after[query] - before[query], query) for query in before if query in after),
+            key=lambda pair: (pair[0] if lower else -pair[0], pair[1]),
+        )
+        everything[name] = [difference for difference, _ in pairs]
+        won = [pair for pair in pairs if (pair[0] < 0) == lower and pair[0]][:EACH_WAY]
+        lost = [pair for pair in pairs if (pair[0] > 0) == lower and pair[0]][-EACH_WAY:][::-1]
+        chosen[name] = won + lost
+    needed = {
+        document
+        for name, pairs in chosen.items()
+        for _, query in pairs
+        for one in (old, runs[name])
+        for document, _ in one.run.results.get(query, ())[:TOP]
+    }
+    texts = documents(needed)
+    asked = {query.id: query for one in runs.values() for query in one.questions}
+    return {
+        name: Moved(
+            differences=tuple(everything[name]),
+            questions=tuple(
+                Question(
+                    asked.get(query, Query(query, "")),
+                    difference,
+                    _side(old, query, measure, judged, texts),
+                    _side(runs[name], query, measure, judged, texts),
+                    _quotations(judged, query),
+                )
+                for difference, query in pairs
+            ),
+            gained=sum((each < 0) == lower and each != 0 for each in everything[name]),
+            lost=sum((each > 0) == lower and each != 0 for each in everything[name]),
+            lower_is_better=lower,
+        )
+        for name, pairs in chosen.items()
+    }
+
+
+def _side(
+    one: Evaluation, query: str, measure: str, judged: JudgedSet | None, documents: Mapping[str, Document]
+) -> Side:
+    ranking = one.run.results.get(query, ())
+    grades = judged.qrels.get(query, {}) if judged is not None else {}
+    shown = one.shown.get(query, {})
+    spans = shown[max(shown)] if shown else ()
+    listed = []
+    for rank, (document_id, _) in enumerate(ranking[:TOP], 1):
+        document = documents.get(document_id)
+        title = passage = ""
+        if document is not None:
+            title = cut(document.title, 80)
+            span = next((span for span in spans if span.document_id == document_id), None)
+            start, end = (span.start, span.end) if span is not None else (0, 2 * PASSAGE)
+            passage = cut(document.text[start:end], PASSAGE)
+        listed.append(Listed(rank, document_id, grades.get(document_id), title, passage))
+    first: int | None = None
+    if judged is not None:
+        relevant = (rank for rank, (id, _) in enumerate(ranking, 1) if grades.get(id, 0) > 0)
+        first = next(relevant, 0)
+    return Side(one.by_query[measure][query], first, tuple(listed))
+
+
+def _quotations(judged: JudgedSet | None, query: str) -> tuple[str, ...]:
+    if judged is None:
+        return ()
+    said = (each for each in judged.judgements if each.query_id == query and each.grade > 0)
+    return tuple(dict.fromkeys(cut(each.quotation, PASSAGE) for each in said if each.quotation))[:2]

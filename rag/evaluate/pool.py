@@ -1,16 +1,16 @@
 """What judges are shown: what several systems found, without a word of who found it, most telling first.
 
 Pooling is TREC's way (Spärck Jones & van Rijsbergen 1975): nobody can grade everything, so the first so many
-of each system are graded, and what none of them found counts as not relevant. Of a pool some items say more
-of which system is better than others: those that the systems place apart, and that may well be relevant (the
-idea of Carterette, Allan & Sitaraman 2006, "Minimal Test Collections for Retrieval Evaluation").
+of each system are graded, and what none of them found counts as not relevant. Some items of a pool say more
+than others about which system is better: those that the systems place furthest apart (Carterette, Allan &
+Sitaraman 2006, "Minimal Test Collections for Retrieval Evaluation"). ``bench/pooling.py`` measures it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TypeVar
 
 from rag.evaluate.measure import Run
@@ -57,22 +57,22 @@ def blind(items: Iterable[T], *, seed: str = "") -> list[T]:
 
 
 def worth(rankings: Sequence[Sequence[T]], *, cutoff: int = CUTOFF) -> dict[T, float]:
-    """How much a grade of each item is expected to change of what the systems' DCG differ by.
+    """How much a grade of each item can change of what the systems' DCG differ by.
 
     An item at rank r counts ``1 / log2(1 + r)`` for a system, nothing beyond ``cutoff``. Its worth is how far
-    apart that is for two systems, summed over all pairs of them, by the mean of it over all: what systems
-    place high is the more likely to be relevant, and only what is relevant counts. What all place alike, or
-    beyond the cutoff, is worth nothing: whatever its grade, it changes no difference.
+    apart that is for two systems, summed over all pairs of them. What all place alike is worth nothing:
+    whatever its grade, it changes no difference. (Weighing this by how high the systems place an item, for
+    the chance that it is relevant, did no better where it was measured.)
 
     >>> {item: round(value, 2) for item, value in worth([["a", "b", "c"], ["a", "c", "b"]]).items()}
-    {'a': 0.0, 'b': 0.07, 'c': 0.07}
+    {'a': 0.0, 'b': 0.13, 'c': 0.13}
     """
     gains: dict[T, list[float]] = {}
     for number, ranking in enumerate(rankings):
         for rank, item in enumerate(dict.fromkeys(ranking), 1):
             placed = gains.setdefault(item, [0.0] * len(rankings))
             placed[number] = 1 / math.log2(1 + rank) if rank <= cutoff else 0.0
-    return {item: _apart(placed) * sum(placed) / len(placed) for item, placed in gains.items()}
+    return {item: _apart(placed) for item, placed in gains.items()}
 
 
 def most_telling(rankings: Sequence[Sequence[T]], depth: int, *, seed: str = "") -> list[T]:
@@ -83,25 +83,6 @@ def most_telling(rankings: Sequence[Sequence[T]], depth: int, *, seed: str = "")
     """
     value = worth(rankings)
     return sorted(blind(pooled(rankings, depth), seed=seed), key=lambda item: -round(value[item], 9))
-
-
-def batches(
-    telling: Mapping[str, Sequence[T]], *, size: int = BATCH, seed: str = ""
-) -> list[tuple[str, list[T]]]:
-    """In which order to grade: the first ``size`` of every question, then the next of every question, …
-
-    ``telling`` is query id -> its items, most telling first; within a batch they come in :func:`blind` order.
-
-    >>> batches({"q": ["a", "b", "c"], "r": ["d"]}, size=1)
-    [('q', ['a']), ('r', ['d']), ('q', ['b']), ('q', ['c'])]
-    """
-    longest = max(map(len, telling.values()), default=0)
-    return [
-        (query, blind(items[start : start + size], seed=f"{seed}\n{query}"))
-        for start in range(0, longest, size)
-        for query, items in telling.items()
-        if len(items) > start
-    ]
 
 
 def _apart(placed: Sequence[float]) -> float:

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
 
+from api.cli import app
+from api.evaluation.sets import find_set
+from api.services import Services, connect
+from api.settings import load
+from indexes.catalogue import Catalogue
 from rag.errors import EvaluationError
 from rag.evaluate import Evaluation, JudgedSet, Judgement, Run
 from rag.evaluate.sets import (
@@ -21,10 +27,12 @@ from rag.evaluate.sets import (
     write_run,
     write_trec,
 )
+from rag.protocols import RemoveItem, Space
+from rag.testing import HashEmbedder, put_texts
 from rag.types import Document, Query, clean_text
 
 QUESTIONS = Path(__file__).parents[1] / "examples" / "questions.jsonl"
-EVERY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EVERY = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=30).map(
     clean_text
@@ -241,9 +249,10 @@ def test_what_stands_twice_is_told_and_what_contradicts_itself_refused(folder):
     put(folder / "spans.jsonl", span(), span())
     (folder / "qrels" / "test.tsv").write_text("q\ta\t2\nq\ta\t2\n", "utf-8")
     read_set(folder, tell=heard.append)
-    assert [line.split(": ")[1] for line in heard] == [
-        "1 judgements stand twice, alike, such as line 2; once is enough",
-        f"1 lines stand twice, such as {folder / 'spans.jsonl'}:2; once is enough",
+    qrels, spans = folder / "qrels" / "test.tsv", folder / "spans.jsonl"
+    assert heard == [
+        f"{qrels}: judged twice, alike: 1, such as in line 2; once is enough",
+        f"{spans}: lines that stand twice: 1, such as {spans}:2; once is enough",
     ]
     (folder / "qrels" / "test.tsv").write_text("q\ta\t2\nq\ta\t1\n", "utf-8")
     with pytest.raises(EvaluationError, match="judged twice for 'q', not alike: 2, then 1"):
@@ -287,7 +296,7 @@ def test_topics_are_read_however_they_are_written(tmp_path, topics):
         ("302", "Polio"),
     ]
     assert judged.qrels == {"301": {"FT-1": 1, "FT-2": 0}, "302": {"FT-1": 2}}
-    assert "1 judged topics are not in topics, such as '999'" in heard[0]
+    assert "judged topics that are not in topics: 1, such as '999'" in heard[0]
 
 
 @pytest.mark.parametrize(
@@ -442,3 +451,162 @@ def test_what_is_no_set_is_told_with_what_a_set_is(tmp_path):
     (tmp_path / "empty.jsonl").write_text("")
     with pytest.raises(EvaluationError, match="topics need"):
         read_set(tmp_path / "empty.jsonl")
+
+
+# --- kept sets, as a user meets them --------------------------------------------------------------
+
+TEXTS = {
+    "kb/es/tea.md": "# Té\n\nEl té verde reposa dos minutos. El té negro reposa cuatro minutos.",
+    "kb/es/pan.md": "# Pan\n\nLa masa reposa una hora. El horno se calienta a 220 grados.",
+}
+ASKED = (
+    {
+        "id": "t",
+        "question": "¿Cuánto reposa el té verde?",
+        "document": "es/tea.md",
+        "quote": "reposa dos minutos",
+    },
+    {
+        "id": "p",
+        "question": "¿Cuánto reposa la masa?",
+        "document": "pan.md",
+        "quote": "La masa reposa una hora.",
+    },
+    {"id": "n", "question": "¿Quién?", "document": None},
+)
+
+
+def rag(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, ["eval", *(str(argument) for argument in arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with questions in a file, and their documents in the collection "default"."""
+    monkeypatch.setenv("RAG_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path / "faq.jsonl", *ASKED)
+    store(tmp_path, TEXTS)
+    return tmp_path
+
+
+def store(folder: Path, texts: dict[str, str], *, gone: tuple[str, ...] = ()) -> None:
+    embedder = HashEmbedder()
+    with Catalogue.open(folder / "data", create=True) as catalogue:
+        with catalogue.writer("default", Space("whole", embedder.info)) as writer:
+            put_texts(writer, texts, embedder.embed(list(texts.values()), input_type="document"))
+            if gone:
+                none = embedder.embed([], input_type="document")
+                writer.commit([RemoveItem(uri) for uri in gone], hashes=(), vectors=none)
+
+
+def services(folder: Path) -> Services:
+    return connect(load(start=folder, env={}, overrides={"data": str(folder / "data")}))
+
+
+def test_a_set_is_kept_listed_exported_and_forgotten(here):
+    assert rag("sets").stdout == "No judged set is kept: rag eval import PATH keeps one.\n"
+    told = rag("import", "faq.jsonl", "--name", "té", "-c", "default", "--note", "ours")
+    assert told.stdout == "Kept té: 2 questions, 1 without an answer, 2 judgements, 2 of them quoted.\n"
+    [one] = json.loads(rag("sets", "--json").stdout)["sets"]
+    assert (one["name"], one["questions"], one["unanswerable"], one["note"]) == ("té", 2, 1, "ours")
+    rag("import", "faq.jsonl", "--name", "té", "-c", "default")
+    assert json.loads(rag("sets", "--json").stdout)["sets"][0]["judgements"] == 2, (
+        "the same is not said twice"
+    )
+    with services(here) as wired:
+        kept = find_set(wired, "té")
+    assert kept.judgements[0].before == "# Té\n\nEl té verde "
+    assert rag("export", "té", "--to", "judged", "-c", "default").stdout == "Wrote judged.\n"
+    made = read_set(here / "judged")
+    assert {document.id: document.text for document in made.documents()} == TEXTS
+    assert made.qrels == {"t": {"kb/es/tea.md": 1}, "p": {"kb/es/pan.md": 1}}
+    rag("export", "té", "--to", "again.jsonl")
+    again = read_set(here / "again.jsonl")
+    assert (again.questions, again.judgements) == (kept.questions, kept.judgements)
+    assert "is there already" in rag("export", "té", "--to", "again.jsonl", code=2).stderr
+    assert "a set is written as" in rag("export", "té", "--to", "x", "--format", "xml", code=2).stderr
+    assert rag("sets", "--remove", "té").stdout == "Forgot té.\n"
+    missing = rag("status", "té", code=2).stderr
+    assert missing == (
+        "Error: no judged set 'té': there is no such folder or file, and of kept sets there are none yet\n"
+    )
+
+
+def test_a_kept_set_has_its_documents_as_long_as_they_lie_where_they_lay(here):
+    rag("import", "faq.jsonl", "-c", "default")
+    rag("export", "faq", "--to", "judged", "-c", "default")
+    rag("import", "judged")
+    with services(here) as wired:
+        assert len(list(find_set(wired, "judged").documents())) == 2
+        (here / "judged" / "corpus.jsonl").unlink()
+        assert find_set(wired, str(here / "judged")).corpus is None
+        (here / "judged").rename(here / "elsewhere")
+        assert find_set(wired, "judged").corpus is None
+        with pytest.raises(EvaluationError, match="is a kept set"):
+            find_set(wired, "judged", queries="queries_en.jsonl")
+
+
+def test_documents_that_are_not_in_the_collection_are_told_at_the_import(here):
+    put(here / "faq.jsonl", *ASKED, {"question": "Más", "document": "café.md", "quote": "solo"})
+    told = rag("import", "faq.jsonl", "-c", "default").stderr
+    assert "judged documents that are not in 'default': 1, such as 'café.md'" in told
+    assert "not in their documents: 1 of 3 quotations, such as 'solo' of 'café.md'" in told
+    put(here / "none.jsonl", {"question": "Más", "document": "café.md"})
+    assert "is in the collection" in rag("import", "none.jsonl", "-c", "default", code=2).stderr
+    assert "no collection 'nope'" in rag("import", "faq.jsonl", "-c", "nope", code=2).stderr
+
+
+def test_status_tells_what_moved_and_what_is_lost_and_mends_what_moved(here):
+    rag("import", "faq.jsonl", "-c", "default")
+    assert rag("status", "faq").stdout == "faq: 2 judgements: 2 intact, 0 moved, 0 lost\n"
+    store(here, {"kb/es/tea.md": TEXTS["kb/es/tea.md"].replace("# Té", "# El té y el agua")})
+    store(here, {"kb/es/masa.md": TEXTS["kb/es/pan.md"]}, gone=("kb/es/pan.md",))
+    told = rag("status", "faq").stdout
+    assert told.splitlines() == [
+        "faq: 2 judgements: 0 intact, 2 moved, 0 lost",
+        "  moved  1 x it stands elsewhere",
+        "  moved  1 x 'pan.md' is gone, and 'kb/es/masa.md' has it",
+        "What moved counts where it is now; --mend writes its new places into a kept set.",
+    ]
+    assert "lies in files: keep it first" in rag("status", "faq.jsonl", "--mend", code=2).stderr
+    assert "Judged 2 quotations that moved where it stands now." in rag("status", "faq", "--mend").stdout
+    assert rag("status", "faq").stdout == "faq: 2 judgements: 2 intact, 0 moved, 0 lost\n"
+    with services(here) as wired:
+        kept = find_set(wired, "faq")
+    assert {name: grade for name, grade in kept.qrels["p"].items() if grade} == {"kb/es/masa.md": 1}
+    store(here, {"kb/es/tea.md": TEXTS["kb/es/tea.md"].replace("dos minutos", "tres minutos")})
+    lost = rag("status", "faq", code=100).stdout
+    assert "  lost   t, es/tea.md: its words are not there any more" in lost
+    assert "         now   “El té verde reposa tres minutos.”" in lost
+    plain = json.loads(rag("status", "faq", "--json", code=100).stdout)
+    assert (plain["intact"], plain["moved"], plain["lost"]) == (1, 0, 1)
+    assert plain["judgements"][0]["alike"] == "El té verde reposa tres minutos."
+
+
+def test_a_run_of_any_other_system_is_measured_and_kept(here):
+    rag("import", "faq.jsonl", "-c", "default")
+    (here / "bm25.run").write_text("t Q0 es/tea.md 1 9.5 bm25\nx Q0 es/tea.md 1 9.5 bm25\n")
+    told = rag("import", "bm25.run", "--set", "faq", "--json")
+    assert "questions that faq does not judge: 1, such as 'x'; left out" in told.stderr
+    assert "without results: 1 of 2 questions, such as 'p'; they count 0" in told.stderr
+    run = json.loads(told.stdout)
+    assert (run["system"], run["set"], run["scores"]["RR@10"]) == ("bm25", "faq", 0.5)
+    rag("export", run["run"], "--to", "again.run")
+    assert read_run(here / "again.run").results == {"t": (("es/tea.md", 9.5),)}
+    rag("export", "faq/bm25", "--to", "again.json")
+    again = json.loads(rag("import", "again.json", "--system", "mine", "--json").stdout)
+    assert (again["system"], again["scores"], again["set_digest"]) == (
+        "mine",
+        run["scores"],
+        run["set_digest"],
+    )
+    assert "name it with --set" in rag("import", "bm25.run", code=2).stderr
+    (here / "other.run").write_text("1 Q0 es/tea.md 1 9.5 bm25\n")
+    assert "are the ids of one kind?" in rag("import", "other.run", "--set", "faq", code=2).stderr
+    (here / "other.run").write_text("t Q0 doc-1 1 9.5 bm25\n")
+    assert "such as 'doc-1', was judged in faq" in rag("import", "other.run", "--set", "faq", code=2).stderr

@@ -29,6 +29,7 @@ from rag.trace import stamp
 if TYPE_CHECKING:
     from api.services import Services
     from indexes.catalogue import Catalogue
+    from indexes.evaluations.store import KeptSet
     from rag.types import Document
 
 SET_FORMATS = ("beir", "trec", "jsonl")
@@ -57,7 +58,7 @@ def find_set(
     path = Path(reference)
     if path.exists():
         return read_set(path, queries=queries, qrels=qrels, tell=tell)
-    kept = _kept(services)
+    kept = {each.name: each.corpus for each in kept_sets(services)}
     if reference not in kept:
         there = f"there are {', '.join(list(kept)[:10])} (rag eval sets)" if kept else "there are none yet"
         raise NotFound(
@@ -74,6 +75,15 @@ def find_set(
         return judged
     documents = {each.document_id for each in judged.judgements}
     return replace(judged, corpus=partial(documents_of, corpus, documents))
+
+
+def kept_sets(services: Services) -> list[KeptSet]:
+    """The sets that the data folder keeps, by name; none before the first."""
+    try:
+        with services.evaluations() as store:
+            return store.sets()
+    except NotFound:
+        return []
 
 
 def import_set(
@@ -102,7 +112,7 @@ def import_set(
             judged,
             list(texts),
             tell=lambda count, one: tell(
-                f"{count} judged documents are not in {collection!r}, such as {one!r}"
+                f"judged documents that are not in {collection!r}: {count}, such as {one!r}"
             ),
         )
     elif judged.corpus is not None:
@@ -116,7 +126,7 @@ def import_set(
         quotations, unfound = len(quoting), len(lost)
         if lost:
             tell(
-                f"{unfound} of {quotations} quotations do not stand in their documents, such as "
+                f"not in their documents: {unfound} of {quotations} quotations, such as "
                 f"{lost[0].quotation[:60]!r} of {lost[0].document_id!r}"
             )
     corpus = str(path.resolve()) if judged.corpus is not None else ""
@@ -162,11 +172,13 @@ def _measured(run: Run, judged: JudgedSet, path: Path, tell: Tell) -> Evaluation
             f"{path}: none of the documents that it found, such as {some!r}, was judged in {judged.name}, "
             f"which has {other!r}, for one; are the ids of one kind?"
         )
-    if left := len(run.results) - len(answered):
-        tell(f"{path}: {left} questions are not among the judged ones of {judged.name}; they are left out")
+    if left := [query for query in run.results if query not in answered]:
+        tell(
+            f"{path}: questions that {judged.name} does not judge: {len(left)}, such as {left[0]!r}; left out"
+        )
     if without := [query for query in asked if query not in answered]:
         tell(
-            f"{path}: {len(without)} of {len(asked)} questions have no results, such as {without[0]!r}; "
+            f"{path}: without results: {len(without)} of {len(asked)} questions, such as {without[0]!r}; "
             "they count 0"
         )
     kept = Run(run.name, answered)
@@ -186,6 +198,11 @@ def export_set(services: Services, judged: JudgedSet, to: Path, *, form: str, co
     where it has none of its own. Raises EvaluationError, UnknownCollection."""
     if form not in SET_FORMATS:
         raise EvaluationError(f"a set is written as {', '.join(SET_FORMATS)}, not {form!r}")
+    meant = [each for each in judged.judgements if not taken_back(each)]
+    corpus = judged.corpus
+    judged = JudgedSet.of(
+        judged.name, judged.questions, meant, unanswerable=judged.unanswerable, corpus=corpus
+    )
     if collection:
         catalogue = services.catalogue()
         ids = [info.id for info in catalogue.documents(collection)]
@@ -256,15 +273,6 @@ class Texts(Mapping[str, str]):
 def _all(catalogue: Catalogue, collection: str, ids: list[str]) -> Iterator[Document]:
     for id in ids:
         yield catalogue.document(collection, id)
-
-
-def _kept(services: Services) -> dict[str, str]:
-    """The names of the kept sets, and where their documents lie."""
-    try:
-        with services.evaluations() as store:
-            return {each.name: each.corpus for each in store.sets()}
-    except NotFound:
-        return {}
 
 
 def _new(path: Path) -> None:

@@ -141,11 +141,14 @@ def sets(
 ) -> None:
     """List the judged sets that are kept."""
     from api.cli.common import services
+    from api.evaluation.sets import kept_sets
 
-    with services(data) as wired, wired.evaluations() as store:
-        for name in remove or ():
-            store.remove_set(name)
-        kept = store.sets()
+    with services(data) as wired:
+        if remove:
+            with wired.evaluations() as store:
+                for name in remove:
+                    store.remove_set(name)
+        kept = kept_sets(wired)
     if as_json:
         print_json({"sets": [each._asdict() for each in kept]})
         return

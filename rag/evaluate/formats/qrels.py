@@ -48,7 +48,7 @@ def read_qrels(path: Path, *, shape: str = "", tell: Tell = quiet) -> dict[str, 
     if not qrels:
         raise EvaluationError(f"{path}: it holds no judgements")
     if twice:
-        tell(f"{path}: {len(twice)} judgements stand twice, alike, such as line {twice[0]}; once is enough")
+        tell(f"{path}: judged twice, alike: {len(twice)}, such as in line {twice[0]}; once is enough")
     return qrels
 
 

@@ -79,7 +79,7 @@ def read_questions(path: Path, *, tell: Tell = quiet) -> JudgedSet:
     if not first:
         raise EvaluationError(f"{path}: it holds no questions; a line is {FORM}")
     if twice:
-        tell(f"{path}: {len(twice)} judgements stand twice, such as in {twice[0]}; once is enough")
+        tell(f"{path}: judgements that stand twice: {len(twice)}, such as in {twice[0]}; once is enough")
     return JudgedSet.of(
         path.resolve().stem,
         [each.query for each in first.values() if not each.unanswerable],

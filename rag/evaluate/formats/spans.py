@@ -62,7 +62,7 @@ def read_spans(
     if not found and not silent:
         raise EvaluationError(f"{path}: it holds no spans")
     if twice:
-        tell(f"{path}: {len(twice)} lines stand twice, such as {twice[0]}; once is enough")
+        tell(f"{path}: lines that stand twice: {len(twice)}, such as {twice[0]}; once is enough")
     return [*found, *_from_corpus(silent, corpus)]
 
 

@@ -38,7 +38,7 @@ def read_trec(topics: Path, qrels: Path, *, tell: Tell = quiet) -> JudgedSet:
         )
     if unknown:
         tell(
-            f"{qrels}: {len(unknown)} judged topics are not in {topics.name}, such as {unknown[0]!r}; "
+            f"{qrels}: judged topics that are not in {topics.name}: {len(unknown)}, such as {unknown[0]!r}; "
             "they are left out"
         )
     judged = JudgedSet.of(
@@ -153,7 +153,7 @@ def read_run(path: Path, *, name: str = "", tell: Tell = quiet) -> Run:
         )
     if twice:
         tell(
-            f"{path}: {len(twice)} documents come twice for a question, such as in line {twice[0]}; "
+            f"{path}: documents that come twice for a question: {len(twice)}, such as in line {twice[0]}; "
             "the better score counts"
         )
     if contradicting:

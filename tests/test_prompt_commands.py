@@ -125,6 +125,18 @@ def test_a_file_that_fails_is_one_line_and_the_others_go_in(folder):
     assert result.stdout.endswith("Pushed: 2 new, 5 failed\n")
 
 
+def test_tests_without_a_file_beside_them_are_the_librarys_or_stay_in_the_folder(folder):
+    rag("push", "prompts")
+    (folder / "sum.prompty").unlink()
+    put("sum.tests.yaml", TESTS)
+    put("strict.tests.yaml", TESTS)  # of a shipped prompt: what `rag feedback --to-test` may have written
+    pushed = rag("push", "prompts").output
+    assert "tests: sum\n" in pushed
+    assert "strict" not in pushed
+    put("lost.tests.yaml", TESTS)
+    assert "there is no lost.prompty beside it, nor in the library" in rag("push", "prompts", code=1).output
+
+
 def test_links_that_lead_elsewhere_are_told_and_never_written_through(folder, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -223,7 +235,11 @@ def test_show_tells_a_version_a_file_and_a_shipped_prompt(folder):
     assert any(line.startswith("pushed ") and line.endswith("by ana: first") for line in lines)
     assert any(line.split() == ["variables", "question,", "context,", "tone?"] for line in lines)
     assert lines[-1] == "{{ question }}"
-    assert rag("show", "support/answer").stdout.startswith("support/answer, a file\n")
+    mine = rag("show", "support/answer").stdout
+    assert mine.startswith("support/answer, a file, as version 1 in the library\n")
+    put("support/answer.prompty", ANSWER + "\nNow.\n")
+    changed = rag("show", "support/answer").stdout
+    assert changed.startswith("support/answer, a file, changed since version 1 in the library\n")
     assert rag("show", "prompts/sum.prompty", "--source").stdout == SUM
     assert rag("show", "hyde").stdout.startswith("hyde, shipped\n")
     assert told("show", "support/answer@latest")["version"] == 1

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from api.prompts.library import Found, find
 from indexes.library.review import Review, review_of
 from rag import prompts
+from rag.errors import UnknownPrompt
 from rag.prompts import PromptTemplate
 from rag.prompts.anatomy import body_of
 from rag.prompts.versions import LATEST, Draft, Facts, Version
@@ -99,12 +101,14 @@ def _working(services: Services) -> Iterator[tuple[str, Working, Facts]]:
 @dataclass(frozen=True, slots=True)
 class Shown:
     """One prompt. ``facts`` are further keys of its header, flat; ``body`` what stands below it. ``latest``
-    is the library's highest version, 0 without; ``review`` is None where nobody proposed or judged it."""
+    is the library's highest version, 0 without, and ``as_latest`` says that the prompt is the same as that;
+    ``review`` is None where nobody proposed or judged it."""
 
     template: PromptTemplate
     origin: Literal["file", "library", "shipped"]
     version: Version | None
     latest: int
+    as_latest: bool
     labels: Mapping[str, int]
     review: Review | None
     tests: str | None
@@ -117,11 +121,14 @@ def shown(services: Services, reference: str) -> Shown:
     found = find(services, reference)
     template, version = found.template, found.version
     labels: Mapping[str, int] = {}
-    latest, review = 0, None
-    if version:
+    latest, as_latest, review = 0, False, None
+    if found.origin != "shipped" and services.has_library:
         library = services.library()
-        labels = library.labels(version.name)
-        latest = library.version(version.name, LATEST).number
+        with suppress(UnknownPrompt):  # of a file that was not pushed yet
+            newest = library.version(template.name, LATEST)
+            latest, as_latest = newest.number, newest.digest == template.digest
+            labels = library.labels(template.name)
+    if version:
         review = review_of(library, version.name, version.number)
         if not (review.proposed_by or review.approved_by or review.rejected_by):
             review = None
@@ -132,7 +139,7 @@ def shown(services: Services, reference: str) -> Shown:
         if key not in told and not key.startswith("variable ")
     }
     body = body_of(template.source)[0].strip("\n")
-    return Shown(template, found.origin, version, latest, labels, review, found.tests, facts, body)
+    return Shown(template, found.origin, version, latest, as_latest, labels, review, found.tests, facts, body)
 
 
 @dataclass(frozen=True, slots=True)

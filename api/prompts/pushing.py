@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from api.prompts.library import author_of
 from rag.errors import NotFound, PromptError, RagError
 from rag.prompts import PromptTemplate, part_reader
-from rag.prompts.folder import SUFFIX, TESTS
+from rag.prompts.folder import SUFFIX, TESTS, shipped_files
 from rag.prompts.parts import plain
 from rag.prompts.testing.suite import read_suite
 from rag.prompts.versions import Draft, checked_label, checked_name
@@ -149,11 +149,16 @@ def planned(folder: Path, heads: Mapping[str, Head]) -> Plan:
 
 
 def _plan_tests(plan: Plan, read: _Reader, names: Mapping[str, str], heads: Mapping[str, Head]) -> None:
+    """Tests beside a prompt, or of one that only the library has. Those of a shipped prompt stay in the
+    folder, where `rag prompts test` finds them."""
     kept = {*plan.unchanged, *(draft.name for draft in plan.drafts)}
+    kept |= {name for name, head in heads.items() if not head.removed and name not in names}
+    shipped = {name for name, _ in shipped_files()}
     for path in sorted(read.files(TESTS)):
         name = path.removesuffix(TESTS)
-        if name not in names:
-            plan.failed.append((path, f"there is no {name}{SUFFIX} beside it"))
+        if name not in names and name not in kept:
+            if name not in shipped:
+                plan.failed.append((path, f"there is no {name}{SUFFIX} beside it, nor in the library"))
         elif name in kept:
             head = heads.get(name)
             try:

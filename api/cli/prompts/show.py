@@ -43,7 +43,10 @@ def _print(found: Shown) -> None:
     if version:
         typer.echo(one_line(f"{version.name}@{version.number}, of {found.latest} in the library"))
     else:
-        typer.echo(one_line(f"{template.name}, {'shipped' if found.origin == 'shipped' else 'a file'}"))
+        kind = "shipped" if found.origin == "shipped" else "a file"
+        if found.latest:
+            kind += f", {'as' if found.as_latest else 'changed since'} version {found.latest} in the library"
+        typer.echo(one_line(f"{template.name}, {kind}"))
     if template.description:
         typer.echo(one_line(template.description))
     review = found.review
@@ -81,6 +84,7 @@ def _plain(found: Shown) -> dict[str, object]:
         "origin": found.origin,
         "version": found.version.number if found.version else None,
         "latest": found.latest,
+        "as_latest": found.as_latest,
         "labels": dict(found.labels),
         "author": found.version.author if found.version else None,
         "message": found.version.message if found.version else None,

@@ -32,7 +32,7 @@ from rag.testing import HashEmbedder, put_texts
 from rag.types import Document, Query, clean_text
 
 QUESTIONS = Path(__file__).parents[1] / "examples" / "questions.jsonl"
-EVERY = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EVERY = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=30).map(
     clean_text
@@ -496,12 +496,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def store(folder: Path, texts: dict[str, str], *, gone: tuple[str, ...] = ()) -> None:
     embedder = HashEmbedder()
-    with Catalogue.open(folder / "data", create=True) as catalogue:
-        with catalogue.writer("default", Space("whole", embedder.info)) as writer:
-            put_texts(writer, texts, embedder.embed(list(texts.values()), input_type="document"))
-            if gone:
-                none = embedder.embed([], input_type="document")
-                writer.commit([RemoveItem(uri) for uri in gone], hashes=(), vectors=none)
+    space = Space("whole", embedder.info)
+    with (
+        Catalogue.open(folder / "data", create=True) as catalogue,
+        catalogue.writer("default", space) as writer,
+    ):
+        put_texts(writer, texts, embedder.embed(list(texts.values()), input_type="document"))
+        if gone:
+            none = embedder.embed([], input_type="document")
+            writer.commit([RemoveItem(uri) for uri in gone], hashes=(), vectors=none)
 
 
 def services(folder: Path) -> Services:

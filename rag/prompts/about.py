@@ -42,7 +42,7 @@ class About:
 
     @property
     def retrieval(self) -> Mapping[str, Any]:
-        """The fields of :class:`rag.retrieve.RetrievalSettings` that the prompt sets."""
+        """The fields of :class:`rag.retrieval.RetrievalSettings` that the prompt sets."""
         return cast("Mapping[str, Any]", self.metadata.get("retrieval", _EMPTY))
 
     @property

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from rag.errors import InvalidSetting, InvalidTemplate, PromptError
 from rag.prompts.parts import path_of
 from rag.prompts.values import KINDS, Input, checked
+from rag.retrieval import RetrievalSettings
 
 KEYS = ("name", "displayName", "description", "metadata", "inputs", "outputs", "model", "tools", "template")
 MAX_VALUES = 10_000
@@ -124,8 +125,6 @@ class Front:
     def _retrieval(self, given: Mapping[str, Any]) -> None:
         if not given:
             return
-        from rag.retrieve import RetrievalSettings  # it rewrites questions with prompts
-
         defaults = RetrievalSettings()
         names = [each.name for each in fields(defaults)]
         for name, value in given.items():

@@ -14,15 +14,8 @@
 
 from __future__ import annotations
 
-from rag.retrieve.retriever import (
-    MAX_K,
-    MAX_QUESTION,
-    Mode,
-    RetrievalSettings,
-    Retriever,
-    Trail,
-    checked_question,
-)
+from rag.retrieval import MAX_K, Mode, RetrievalSettings
+from rag.retrieve.retriever import MAX_QUESTION, Retriever, Trail, checked_question
 
 __all__ = [
     "MAX_K",

@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from rag.errors import EvaluationError
 from rag.evaluate.measure import FALSE_ANSWERS
-from rag.evaluate.paired import DRAWS, bootstrap, holm, mcnemar, sign_flip, student
+from rag.evaluate.paired import DRAWS, Spread, bootstrap, holm, mcnemar, sign_flip
+from rag.evaluate.power import detectable, fewest, more_queries
 
 Verdict: TypeAlias = Literal["better", "worse", "equivalent", "cannot tell"]
 Values: TypeAlias = Mapping[str, float]
@@ -25,8 +26,6 @@ Values: TypeAlias = Mapping[str, float]
 Clusters: TypeAlias = Mapping[str, str]
 """Query id -> the cluster it belongs to."""
 
-POWER = 0.8
-"""The chance of seeing a difference that is called detectable: the field's convention (Cohen 1988)."""
 LOWER_IS_BETTER = frozenset({FALSE_ANSWERS, "cpu_ms", "ms", "tokens"})
 _JOINED = {"better": "than", "worse": "than", "equivalent": "to"}
 
@@ -37,12 +36,13 @@ _Floats: TypeAlias = npt.NDArray[np.float64]
 class Comparison:
     """A candidate against the baseline, on the ``queries`` that both answered, in one measure.
 
-    ``difference`` is the candidate's mean minus the baseline's, between ``low`` and ``high`` with the
-    confidence asked for. ``p`` is of this pair alone, ``p_holm`` corrected for all that were compared
-    together; the verdict rests on it. ``left_out`` queries have a value from one of the two only.
-    ``detectable`` is the true difference that this many queries show with a chance of 80 %, infinite
-    where they cannot show any. ``more_queries`` is about how many more a verdict would take; None where
-    there is one, or where no number is foreseen: two runs that look alike, and no margin declared.
+    ``difference`` is the candidate's mean minus the baseline's, between ``low`` and ``high`` with at least
+    the confidence asked for: what neither a bootstrap nor a t that allows for skewness excludes. ``p`` is of
+    this pair alone, McNemar's, or the larger of the sign flip's and of that t's; ``p_holm`` is corrected for
+    all that were compared together, and the verdict rests on it. ``left_out`` queries have a value from one
+    of the two only. ``detectable`` is the true difference that this many queries show with a chance of 80 %,
+    infinite where they cannot show any. ``more_queries`` is about how many more a verdict would take; None
+    where there is one, or where no number is foreseen: two runs that look alike, and no margin declared.
     """
 
     baseline: str
@@ -163,27 +163,32 @@ class _Pair:
         """The two-sided p of this pair alone."""
         if self.test == "McNemar":
             return mcnemar(int((self.sums < 0).sum()), int((self.sums > 0).sum()))
-        return sign_flip(self.sums, draws=draws, seed=seed)
+        return max(sign_flip(self.sums, draws=draws, seed=seed), Spread.of(self.sums, self.sizes).p())
+
+    def interval(self, *, level: float, draws: int, seed: int) -> tuple[float, float]:
+        """Of the mean difference: what neither the bootstrap nor the t that allows for skewness excludes."""
+        ends = bootstrap(self.sums, self.sizes, level=level, draws=draws, seed=seed)
+        others = Spread.of(self.sums, self.sizes).interval(level=level)
+        return min(ends[0], others[0]), max(ends[1], others[1])
 
     def detectable(self, alpha: float) -> float:
-        """The true mean difference that is seen at ``alpha`` with the chance POWER."""
-        if len(self.sums) < _fewest(alpha):
-            return math.inf
-        freedom = len(self.sums) - 1
-        residuals = self.sums - (self.new - self.old).mean() * self.sizes
-        error = math.sqrt(float((residuals**2).sum()) * (freedom + 1) / freedom) / len(self.old)
-        return (student(1 - alpha / 2, freedom) + student(POWER, freedom)) * error
+        """The true mean difference that is seen at ``alpha`` four times of five."""
+        return detectable(self.sums, self.sizes, alpha=alpha, exact=self.test == "McNemar")
 
-    def more_queries(self, wanted: float, *, alpha: float) -> int | None:
-        """About how many more make ``wanted`` detectable: the error falls with the root of their number."""
-        queries, detectable = len(self.old), self.detectable(alpha)
-        if math.isinf(detectable):
-            return math.ceil(queries / len(self.sums) * (_fewest(alpha) - len(self.sums)))
-        if wanted == 0:
-            return None
-        more = max(1, math.ceil(queries * ((detectable / wanted) ** 2 - 1)))
-        step: int = 10 ** max(0, len(str(more)) - 2)  # two digits: it is a forecast
-        return -(-more // step) * step
+    def more_queries(self, *, margin: float, alpha: float, corrected: float) -> int | None:
+        """About how many more lead to a verdict, seen at ``corrected`` or inside the margin at ``alpha``."""
+        queries, clusters = len(self.old), len(self.sums)
+        if clusters < fewest(corrected):
+            return math.ceil(queries / clusters * (fewest(corrected) - clusters))
+        spread = Spread.of(self.sums, self.sizes)
+        return more_queries(
+            queries,
+            seen=self.detectable(corrected),
+            error=spread.error,
+            difference=spread.mean,
+            margin=margin,
+            alpha=alpha,
+        )
 
 
 def _pair(
@@ -215,11 +220,6 @@ def _pair(
     )
 
 
-def _fewest(alpha: float) -> int:
-    """From how many clusters on the rarest outcome, all differences of one sign, is rarer than alpha."""
-    return math.ceil(1 + math.log2(1 / alpha))
-
-
 def _judged(
     pair: _Pair,
     p: float,
@@ -232,8 +232,8 @@ def _judged(
     seed: int,
 ) -> Comparison:
     difference = float((pair.new - pair.old).mean())
-    low, high = bootstrap(pair.sums, pair.sizes, level=1 - alpha, draws=draws, seed=seed)
-    enough = len(pair.sums) >= _fewest(alpha)
+    low, high = pair.interval(level=1 - alpha, draws=draws, seed=seed)
+    enough = len(pair.sums) >= fewest(alpha)
     if enough and -margin <= low and high <= margin:
         verdict: Verdict = "equivalent"
     elif enough and p_holm <= alpha:
@@ -241,7 +241,7 @@ def _judged(
     else:
         verdict = "cannot tell"
     share = alpha / compared  # what Holm leaves to the smallest p
-    more = pair.more_queries(max(abs(difference), margin), alpha=share)
+    more = pair.more_queries(margin=margin, alpha=alpha, corrected=share)
     return Comparison(
         baseline=pair.baseline,
         candidate=pair.candidate,

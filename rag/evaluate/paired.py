@@ -7,6 +7,10 @@ All draws are seeded: the same differences give the same figures every time.
   other sign. Where every value is pass or fail the same question has an exact answer, McNemar's.
 - A bootstrap interval of the mean difference, widened for few questions (Hesterberg 2015, "What Teachers
   Should Know About the Bootstrap", section 5.3).
+- A t test and an interval that allow for skewness (Hall 1992, "On the Removal of Skewness by
+  Transformation"). Sign flips take differences to be symmetric about 0, as they are where the two systems
+  could change places; of two that are equal in the mean, where one helps many questions a little and harms
+  a few a lot, they call 9 in 100 pairs different at 20 questions (``python -m bench.comparison``).
 - Holm's correction (1979) over all that is compared: of ten equal systems one looks better.
 """
 
@@ -15,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -99,9 +104,10 @@ def bootstrap(
     if count < 2:
         return (-math.inf, math.inf)
     random = np.random.default_rng(seed)
+    alike = bool((counted == counted[0]).all())  # then the number of differences is the same in every draw
     means = np.concatenate(
         [
-            added[drawn].sum(axis=1) / counted[drawn].sum(axis=1)
+            added[drawn].sum(axis=1) / (count * counted[0] if alike else counted[drawn].sum(axis=1))
             for size in _blocks(draws, count)
             for drawn in [random.integers(0, count, (size, count), np.int32)]
         ]
@@ -109,6 +115,67 @@ def bootstrap(
     tail = NormalDist().cdf(-math.sqrt(count / (count - 1)) * student((1 + level) / 2, count - 1))
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
+
+
+class Spread(NamedTuple):
+    """What Student's t is made of: a mean difference, its standard error, the skewness of the clusters over
+    the root of their number, and the degrees of freedom."""
+
+    mean: float
+    error: float
+    skew: float
+    freedom: int
+
+    @staticmethod
+    def of(sums: npt.ArrayLike, sizes: npt.ArrayLike | None = None) -> Spread:
+        """Of differences, or of clusters' sums and sizes; of fewer than two the error is infinite.
+
+        >>> mean, error, skew, freedom = Spread.of([0.0, 0.1, 0.2, 0.3] * 10)
+        >>> round(mean, 2), round(error, 3), round(skew, 2), freedom
+        (0.15, 0.018, 0.0, 39)
+        """
+        added = np.asarray(sums, np.float64)
+        counted = np.ones(len(added)) if sizes is None else np.asarray(sizes, np.float64)
+        count, whole = len(added), float(counted.sum())
+        mean = float(added.sum()) / whole
+        if count < 2:
+            return Spread(mean, math.inf, 0.0, 0)
+        residuals = added - mean * counted
+        second, third = float((residuals**2).mean()), float((residuals**3).mean())
+        if math.sqrt(second) <= _ROUNDING * np.abs(added).max(initial=0.0):
+            return Spread(mean, 0.0, 0.0, count - 1)
+        error = count * math.sqrt(second / (count - 1)) / whole
+        return Spread(mean, error, third / second**1.5 / math.sqrt(count), count - 1)
+
+    def p(self) -> float:
+        """The two-sided p of a true mean of 0: Hall's cubic of t, as Student's t.
+
+        >>> round(Spread(0.1, 0.05, 0.0, 19).p(), 4), round(Spread(0.1, 0.05, -0.4, 19).p(), 4)
+        (0.06, 0.1641)
+        """
+        if self.error in (0.0, math.inf):
+            return float(self.error > 0 or self.mean == 0)
+        t = self.mean / self.error
+        cubic = t + self.skew * t**2 / 3 + self.skew**2 * t**3 / 27 + self.skew / 6
+        return student_tails(abs(cubic), self.freedom)
+
+    def interval(self, *, level: float = 0.95) -> tuple[float, float]:
+        """The means that :meth:`p` does not reject.
+
+        >>> low, high = Spread(0.1, 0.05, -0.4, 19).interval()
+        >>> round(low, 3), round(high, 3)
+        (-0.082, 0.182)
+        """
+        if math.isinf(self.error):
+            return (-math.inf, math.inf)
+        ends = student((1 + level) / 2, self.freedom)
+        return (self.mean - self.error * self._t(ends), self.mean - self.error * self._t(-ends))
+
+    def _t(self, cubic: float) -> float:
+        """The t of which Hall's cubic is this: ``((1 + skew t / 3)^3 - 1) / skew + skew / 6``."""
+        if abs(self.skew) < _ROUNDING:
+            return cubic
+        return (math.cbrt(1 + self.skew * (cubic - self.skew / 6)) - 1) * 3 / self.skew
 
 
 def finite(interval: tuple[float, float]) -> list[float | None]:
@@ -126,6 +193,23 @@ def student(probability: float, freedom: int) -> float:
     first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
     return z + first / freedom + second / freedom**2 + third / freedom**3
+
+
+def student_tails(t: float, freedom: int) -> float:
+    """The chance that Student's t is as far from 0 as ``t`` (Abramowitz & Stegun 26.7.3 and 26.7.4).
+
+    >>> round(student_tails(2.228, 10), 4), round(student_tails(12.706, 1), 4)
+    (0.05, 0.05)
+    """
+    angle = math.atan2(t, math.sqrt(freedom))
+    odd = freedom % 2
+    term = math.cos(angle) if odd else 1.0
+    total = term if freedom > 1 else 0.0
+    for n in range(2 + odd, freedom - 1, 2):
+        term *= (n - 1) / n * math.cos(angle) ** 2
+        total += term
+    within = (angle + math.sin(angle) * total) * 2 / math.pi if odd else math.sin(angle) * total
+    return min(1.0, max(0.0, 1 - within))
 
 
 def _blocks(draws: int, width: int) -> Iterator[int]:

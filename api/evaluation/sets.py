@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rag.errors import EvaluationError, NotFound
 from rag.evaluate import Evaluation, JudgedSet, Run, measured
-from rag.evaluate.anchors import Located, anchored, locate_all, mended, resolved, taken_back
+from rag.evaluate.anchors import Located, anchored, locate_all, meant, mended, resolved
 from rag.evaluate.formats.beir import documents_of
 from rag.evaluate.formats.lines import Tell, quiet
 from rag.evaluate.sets import (
@@ -69,7 +69,7 @@ def find_set(
             f"{reference!r} is a kept set: --queries and --qrels are for sets that lie in files"
         )
     with services.evaluations() as store:
-        judged = store.judged_set(reference)
+        judged = meant(store.judged_set(reference))
     corpus = Path(kept[reference]) / "corpus.jsonl" if kept[reference] else None
     if corpus is None or not corpus.is_file():
         return judged
@@ -198,11 +198,6 @@ def export_set(services: Services, judged: JudgedSet, to: Path, *, form: str, co
     where it has none of its own. Raises EvaluationError, UnknownCollection."""
     if form not in SET_FORMATS:
         raise EvaluationError(f"a set is written as {', '.join(SET_FORMATS)}, not {form!r}")
-    meant = [each for each in judged.judgements if not taken_back(each)]
-    corpus = judged.corpus
-    judged = JudgedSet.of(
-        judged.name, judged.questions, meant, unanswerable=judged.unanswerable, corpus=corpus
-    )
     if collection:
         catalogue = services.catalogue()
         ids = [info.id for info in catalogue.documents(collection)]
@@ -236,7 +231,7 @@ def status(services: Services, judged: JudgedSet, *, collection: str = "") -> li
         texts: Mapping[str, str] = {each.id: each.text for each in judged.documents()}
     else:
         texts = Texts(services.catalogue(), collection or services.settings.collection)
-    return locate_all([each for each in judged.judgements if not taken_back(each)], texts)
+    return locate_all(judged.judgements, texts)
 
 
 def mend(services: Services, name: str, located: list[Located]) -> int:

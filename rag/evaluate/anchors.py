@@ -137,7 +137,7 @@ def anchored(judgements: Iterable[Judgement], texts: Mapping[str, str]) -> list[
 
 def mended(located: Iterable[Located]) -> list[Judgement]:
     """What to add to what was judged, so that those that moved stand where they stand now: each of them, and
-    before it one that takes back the old place, graded 0 (see :func:`taken_back`).
+    before it one that takes back the old place, graded 0 (:func:`meant` leaves those out).
 
     >>> one = quoted("q", "d", "We open at nine.", 8, 15, grade=2)
     >>> [(each.start, each.grade) for each in mended([locate(one, "So: We open at nine.")])]
@@ -150,9 +150,11 @@ def mended(located: Iterable[Located]) -> list[Judgement]:
     return added
 
 
-def taken_back(judgement: Judgement) -> bool:
-    """Whether a judgement is no longer meant: its words moved, and are judged where they stand now."""
-    return judgement.grade == 0 and judgement.note == TAKEN_BACK
+def meant(judged: JudgedSet) -> JudgedSet:
+    """The set without what :func:`mended` took back, as if it had never been said."""
+    kept = [each for each in judged.judgements if not (each.grade == 0 and each.note == TAKEN_BACK)]
+    asked, none = judged.questions, judged.unanswerable
+    return JudgedSet.of(judged.name, asked, kept, unanswerable=none, corpus=judged.corpus)
 
 
 def resolved(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from api.calibrate import calibration_of
+from api.calibration import calibration_of
 from api.embedders import Embedders
 from api.prompts.examples import ExampleSets
 from api.prompts.library import find

@@ -1,16 +1,13 @@
-"""What a collection's confidence is calibrated on: its own questions, asked with and without their documents.
-
-The calibration is a fact in the catalogue. It counts for the embedder and the cut that it was made with.
-"""
+"""What a collection's confidence is calibrated on: its own questions, with and without their documents."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from api.calibration import keep_calibration
 from rag.confidence import Calibration, calibrate, check_enough
 from rag.errors import InvalidSetting
 from rag.evaluate.formats.questions import read_asked
@@ -18,11 +15,6 @@ from rag.support import READ, gather
 
 if TYPE_CHECKING:
     from api.services import Services
-    from indexes.catalogue import Catalogue
-    from rag.protocols import Space
-
-PATIENCE = 5.0
-"""Seconds to wait for a process that writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,45 +79,5 @@ def calibrate_collection(
             missed += 1
         on_question(done, len(asked))
     made = calibrate(yes, held, no)
-    catalogue.remember(
-        _fact(name), json.dumps({**asdict(made), **_made_with(collection.space)}), wait=PATIENCE
-    )
+    keep_calibration(catalogue, name, made)
     return Outcome(made, missed)
-
-
-def calibration_of(catalogue: Catalogue, name: str, *others: str) -> Calibration | None:
-    """A collection's calibration; None without one, when it was made with another embedder or cut, and
-    where ``others`` are searched with it: among more documents a question finds a nearest one more often."""
-    if others:
-        return None
-    kept = catalogue.fact(_fact(name))
-    if kept is None:
-        return None
-    values = json.loads(kept)
-    if any(values[key] != now for key, now in _made_with(catalogue.collection(name).space).items()):
-        return None
-    kinds = (tuple(values[kind]) for kind in ("answerable", "held_out", "unanswerable"))
-    return Calibration(values["slope"], values["intercept"], *kinds)
-
-
-def forget_calibration(catalogue: Catalogue, name: str) -> bool:
-    """Whether there was one to forget. Raises LockHeld."""
-    return catalogue.forget(_fact(name), wait=PATIENCE)
-
-
-def summary(made: Calibration, *, answered: float) -> dict[str, Any]:
-    """What every confidence of this calibration says, but for its value."""
-    figures = asdict(made.judge(0.0, answered=answered))
-    del figures["value"]
-    return figures
-
-
-def _fact(name: str) -> str:
-    return f"calibration:{name}"
-
-
-def _made_with(space: Space | None) -> dict[str, str]:
-    return {
-        "embedder": space.embedder.fingerprint if space else "",
-        "chunker": space.chunker if space else "",
-    }

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from api.asking import Asking
-from api.calibrate import calibration_of, forget_calibration, summary
+from api.calibration import calibration_of, forget_calibration, summary
 from api.embedders import characters_per_second, remember_rate
 from api.naming import ids_of, remove_under
 from api.parts import Parts

@@ -36,7 +36,8 @@ def calibrate(
     From then on every answer from the collection says how sure it is, and one that is not sure enough is
     "not found".
     """
-    from api.calibrate import calibrate_collection, forget_calibration
+    from api.calibrate import calibrate_collection
+    from api.calibration import forget_calibration
     from api.cli.common import services
     from api.cli.progress import counted
 

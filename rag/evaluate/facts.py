@@ -18,6 +18,8 @@ SCOPE = 3
 
 _DIGITS = re.compile(r"(?<![^\W\d_])(?<![\d.,])\d+(?:[.,'’\u00a0\u202f]\d{3})*(?:[.,]\d+)?")
 _ROMAN = re.compile(r"X{0,3}(?:IX|IV|V?I{0,3})\Z")
+_FULL_HOUR = re.compile(r"(?<=\d):00\b")
+_AFTERNOON = re.compile(r"\s*p\.?\s?m\b", re.IGNORECASE)
 _TOKEN = re.compile(rf"(?P<digits>{_DIGITS.pattern})|(?P<word>[^\W\d_]+)")
 
 
@@ -108,6 +110,8 @@ class Number(NamedTuple):
 
     written: str
     readings: frozenset[float]
+    start: int = 0
+    end: int = 0
 
 
 class Name(NamedTuple):
@@ -115,6 +119,7 @@ class Name(NamedTuple):
 
     written: str
     keys: tuple[str, ...]
+    start: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +171,7 @@ def facts(text: str, *, language: Language) -> Facts:
 
 def _numbers(text: str, language: Language) -> Iterator[Number]:
     """Numbers in digits, in words and, from II to XXXIX, in Roman numerals. A lone *one* is a pronoun."""
+    text = _FULL_HOUR.sub("   ", text)
     run: list[re.Match[str]] = []
     for token in _TOKEN.finditer(text):
         joins = not run or re.fullmatch(r"[\s-]+(?:(?:y|and)\s+)?", text[run[-1].end() : token.start()])
@@ -176,7 +182,7 @@ def _numbers(text: str, language: Language) -> Iterator[Number]:
             yield from _number(text, run, language)
             run = []
         if kind == "roman":
-            yield Number(token.group(), frozenset([float(_roman(token.group()))]))
+            yield Number(token.group(), frozenset([float(_roman(token.group()))]), *token.span())
         elif kind and (run or kind != "scale" or language == "es"):
             run.append(token)
     yield from _number(text, run, language)
@@ -215,8 +221,10 @@ def _number(text: str, run: list[re.Match[str]], language: Language) -> Iterator
         else:
             totals = [(total, current + value) for total, current in totals]
     readings = frozenset(total + current for total, current in totals)
+    if _AFTERNOON.match(text, run[-1].end()):
+        readings |= {reading + 12 for reading in readings if reading < 12}
     if run[0]["digits"] or readings != {1.0}:
-        yield Number(written, readings)
+        yield Number(written, readings, run[0].start(), run[-1].end())
 
 
 def _readings(digits: str) -> list[float]:
@@ -257,7 +265,7 @@ def _names(text: str, language: Language) -> Iterator[Name]:
         if fold(word) in _MONTHS:
             continue
         if mixed or capitals or (language and capital and (not begins or (touching and after[0].isupper()))):
-            yield Name(word, keys(word, language))
+            yield Name(word, keys(word, language), start)
 
 
 def _polarity(text: str, language: Language) -> tuple[frozenset[str], frozenset[str], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -13,13 +14,16 @@ from rag.language import detect
 from rag.sentences import split_sentences
 from rag.words import Language, fold, is_stop_word, keys, language_named, language_of, spans
 
+BESIDE = 2
+"""Words on either side of a number or a name that say what it is of."""
 MAX_SENTENCES = 400
 """Sentences of a passage that are looked at; a context holds far fewer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A stretch of text as it is compared: the keys of its words, and its facts."""
+    """A stretch of text as it is compared: the keys of its words, and its facts. ``order`` are its words that
+    carry meaning and its numbers, one after the other, each by what it is compared by."""
 
     keys: frozenset[str]
     folded: frozenset[str]
@@ -29,6 +33,7 @@ class Seen:
     negated: frozenset[str]
     negates: bool
     sides: frozenset[tuple[int, int]]
+    order: tuple[frozenset[str], ...]
 
     @staticmethod
     def of(text: str, language: Language) -> Seen:
@@ -43,6 +48,7 @@ class Seen:
             found.negated,
             found.negates,
             found.sides,
+            tuple(each for _, each in in_order(text, found, language)),
         )
 
     def __or__(self, other: Seen) -> Seen:
@@ -55,6 +61,7 @@ class Seen:
             self.negated | other.negated,
             self.negates or other.negates,
             self.sides | other.sides,
+            self.order + other.order,
         )
 
 
@@ -96,6 +103,8 @@ class Asked:
     language: str
     words: tuple[tuple[str, ...], ...]
     facts: Facts
+    beside: tuple[tuple[str, frozenset[str], tuple[frozenset[str], ...]], ...]
+    """Of each number and name what is written, what it is compared by, and the words that stand beside it."""
 
     @staticmethod
     def of(claim: str, language: str) -> Asked:
@@ -106,4 +115,32 @@ class Asked:
             for _, _, word in spans(claim)
             if not is_stop_word(word, ours) and not word[0].isdigit()
         }
-        return Asked(own, tuple(words), facts(claim, language=ours))
+        found = facts(claim, language=ours)
+        return Asked(own, tuple(words), found, tuple(_beside(claim, found, ours)))
+
+
+def in_order(text: str, found: Facts, language: Language) -> list[tuple[int, frozenset[str]]]:
+    """Where each word that carries meaning begins, and each number, and what it is compared by."""
+    taken = [(number.start, number.end) for number in found.numbers]
+    placed = [(number.start, frozenset(map(_figure, number.readings))) for number in found.numbers]
+    placed += [
+        (start, frozenset(keys(word, language)))
+        for start, _, word in spans(text)
+        if not is_stop_word(word, language) and not any(a <= start < b for a, b in taken)
+    ]
+    return sorted(placed, key=lambda one: one[0])
+
+
+def _figure(reading: float) -> str:
+    return f"#{reading:.12g}"
+
+
+def _beside(
+    claim: str, found: Facts, language: Language
+) -> Iterator[tuple[str, frozenset[str], tuple[frozenset[str], ...]]]:
+    order = in_order(claim, found, language)
+    for one in (*found.numbers, *found.names):
+        at = next((place for place, (start, _) in enumerate(order) if start == one.start), None)
+        if at is not None:
+            around = order[max(0, at - BESIDE) : at] + order[at + 1 : at + 1 + BESIDE]
+            yield one.written, order[at][1], tuple(each for _, each in around)

@@ -28,18 +28,18 @@ WINDOW = 3
 """Sentences of a passage that are taken together at most."""
 NEAR = 0.8
 """How near counts as the same: paraphrases seldom come nearer."""
-_LEFT = {
-    "absent": 0.3,
-    "apart": 0.7,
-    "name absent": 0.6,
-    "name apart": 0.9,
-    "foreign name": 0.9,
-    "against": 0.5,
-}
-"""What is left of a claim's support where a number is not in the passage, or elsewhere in it; and so on."""
+_AMISS = 0.45
+"""What is left of a claim's support for a number, month or name that is elsewhere or beside other words, and
+for a negation: the best of claims falls below :data:`SUPPORTED` with one."""
+_ABSENT = 0.3
+"""For a number or month that is not in the passage at all."""
+_NAME_ABSENT = 0.5
+"""For a name that is not: people write them in more than one way."""
 NEGATION, DIRECTION = "negation", "direction"
-BEGINNING = 4
-"""Letters that a name has in common with the same in another language."""
+REACH = 4
+"""Words that carry meaning between a number and what stands beside it in the claim."""
+SHARE = 0.5
+"""Of the words beside a number that have to be near it, of those that are there at all."""
 
 # Sentences about nothing in particular: how near a claim is to them is how near it is to anything.
 _REFERENCE: Mapping[Language, tuple[str, ...]] = {
@@ -71,8 +71,9 @@ class Signals:
     """What speaks for a claim in one window. ``words`` is the share of its words that stand there, NaN where
     the languages differ; ``near`` how far their cosine lies above that of a claim and anything, on the way
     to 1. ``absent`` are the facts that the whole passage lacks, ``apart`` those that it has elsewhere;
-    ``names_absent`` and ``names_apart`` the same of names; ``against`` is a word whose negation or
-    direction is another there, "" for none."""
+    ``names_absent`` and ``names_apart`` the same of names (none where the languages differ: names do too);
+    ``misplaced`` are numbers and names that stand beside other words there; ``against`` is a word whose
+    negation or direction is another there, "" for none."""
 
     words: float
     near: float
@@ -81,6 +82,7 @@ class Signals:
     names_absent: tuple[str, ...] = ()
     names_apart: tuple[str, ...] = ()
     against: str = ""
+    misplaced: tuple[str, ...] = ()
 
     @property
     def support(self) -> float:
@@ -94,16 +96,13 @@ class Signals:
         base = near if math.isnan(self.words) else (self.words + near) / 2
         left = 1.0
         if self.absent:
-            left *= _LEFT["absent"]
-        elif self.apart:
-            left *= _LEFT["apart"]
-        foreign = math.isnan(self.words)
+            left *= _ABSENT
+        elif self.apart or self.misplaced or self.names_apart:
+            left *= _AMISS
         if self.names_absent:
-            left *= _LEFT["foreign name" if foreign else "name absent"]
-        elif self.names_apart and not foreign:
-            left *= _LEFT["name apart"]
+            left *= _NAME_ABSENT
         if self.against:
-            left *= _LEFT["against"]
+            left *= _AMISS
         return base * left
 
     @property
@@ -124,6 +123,8 @@ class Signals:
                 else _not_there(self.names_apart, "in these sentences, but elsewhere in the passage")
             ),
         ]
+        if self.misplaced:
+            told.append(f"{', '.join(self.misplaced)}: beside other words there")
         if self.against in (NEGATION, DIRECTION):
             told.append(f"one of them says the opposite by a {self.against}")
         elif self.against:
@@ -232,8 +233,8 @@ def _signals(asked: Asked, seen: Seen, whole: Seen, *, near: float, foreign: boo
     numbers = [one for one in wanted.numbers if not one.readings & seen.numbers]
     absent = [one.written for one in numbers if not one.readings & whole.numbers]
     months = wanted.months - seen.months
-    names = [one for one in wanted.names if not _named(one, seen, foreign=foreign)]
-    away = [one.written for one in names if not _named(one, whole, foreign=foreign)]
+    names = [] if foreign else [one for one in wanted.names if not _named(one, seen)]
+    away = [one.written for one in names if not _named(one, whole)]
     share = math.nan
     if not foreign and asked.words:
         share = sum(not seen.keys.isdisjoint(word) for word in asked.words) / len(asked.words)
@@ -248,15 +249,30 @@ def _signals(asked: Asked, seen: Seen, whole: Seen, *, near: float, foreign: boo
         names_absent=tuple(away),
         names_apart=tuple(one.written for one in names if one.written not in away),
         against=_against(wanted, seen, foreign=foreign, alone=alone),
+        misplaced=() if foreign else tuple(_misplaced(asked, seen)),
     )
 
 
-def _named(name: Name, seen: Seen, *, foreign: bool) -> bool:
-    """Whether a name stands there; in another language by its beginning: Londres, London."""
-    if not seen.keys.isdisjoint(name.keys) or fold(name.written) in seen.folded:
-        return True
-    begins = fold(name.written)[:BEGINNING]
-    return foreign and len(begins) == BEGINNING and any(word.startswith(begins) for word in seen.folded)
+def _named(name: Name, seen: Seen) -> bool:
+    return not seen.keys.isdisjoint(name.keys) or fold(name.written) in seen.folded
+
+
+def _misplaced(asked: Asked, seen: Seen) -> Iterator[str]:
+    """Numbers and names that stand there, but beside none of the words that they have beside them in the
+    claim, though these stand there too: another thing's number."""
+    for written, own, beside in asked.beside:
+        places = [at for at, each in enumerate(seen.order) if each & own]
+        there = [word for word in beside if any(word & each for each in seen.order)]
+        if not places or not there:
+            continue
+        best = max(
+            sum(
+                any(word & each for each in seen.order[max(0, at - REACH) : at + REACH + 1]) for word in there
+            )
+            for at in places
+        )
+        if best < SHARE * len(there):
+            yield written
 
 
 def _against(wanted: Facts, seen: Seen, *, foreign: bool, alone: bool) -> str:

@@ -608,6 +608,10 @@ def test_a_run_of_any_other_system_is_measured_and_kept(here):
         run["scores"],
         run["set_digest"],
     )
+    (here / "ids.run").write_text("t Q0 kb/es/tea.md 1 9.5 bm25\np Q0 kb/es/pan.md 2 1 bm25\n")
+    whole = json.loads(rag("import", "ids.run", "--set", "faq", "--json").stdout)
+    assert whole["scores"]["RR@10"] == 1.0, "the set names its documents by the end of their ids"
+    assert whole["set_digest"] == run["set_digest"]
     assert "name it with --set" in rag("import", "bm25.run", code=2).stderr
     (here / "other.run").write_text("1 Q0 es/tea.md 1 9.5 bm25\n")
     assert "are the ids of one kind?" in rag("import", "other.run", "--set", "faq", code=2).stderr

@@ -14,6 +14,7 @@ from rag.evaluate import Evaluation, JudgedSet, Run, measured
 from rag.evaluate.anchors import Located, anchored, locate_all, meant, mended, resolved
 from rag.evaluate.formats.beir import documents_of
 from rag.evaluate.formats.lines import Tell, quiet
+from rag.evaluate.quotations import Names
 from rag.evaluate.sets import (
     read_evaluation,
     read_run,
@@ -165,9 +166,10 @@ def _measured(run: Run, judged: JudgedSet, path: Path, tell: Tell) -> Evaluation
             f"{path}: none of its {len(run.results)} questions, such as {some!r}, is among the {len(asked)} "
             f"judged ones of {judged.name}, such as {asked[0]!r}; are the ids of one kind?"
         )
-    if not any(doc in judged.qrels[query] for query in asked for doc, _ in answered.get(query, ())):
-        some = next((found[0][0] for query in asked if (found := answered.get(query))), "")
-        other = next(iter(judged.qrels[asked[0]]))
+    found = dict.fromkeys(document for query in asked for document, _ in answered.get(query, ()))
+    names = Names(found)
+    if not any(names.of(document) for query in asked for document in judged.qrels[query]):
+        some, other = next(iter(found), ""), next(iter(judged.qrels[asked[0]]))
         raise EvaluationError(
             f"{path}: none of the documents that it found, such as {some!r}, was judged in {judged.name}, "
             f"which has {other!r}, for one; are the ids of one kind?"
@@ -184,7 +186,7 @@ def _measured(run: Run, judged: JudgedSet, path: Path, tell: Tell) -> Evaluation
     kept = Run(run.name, answered)
     return Evaluation(
         kept,
-        measured(kept, asked, judged.qrels),
+        measured(kept, asked, resolved(judged, found).qrels),
         questions=judged.queries,
         set_name=judged.name,
         set_digest=judged.digest,

@@ -9,7 +9,7 @@ from operator import or_
 from typing import NamedTuple
 
 from rag.context import Passage
-from rag.evaluate.facts import Facts, facts
+from rag.evaluate.facts import Facts, Name, Number, facts
 from rag.language import detect
 from rag.sentences import split_sentences
 from rag.words import Language, fold, is_stop_word, keys, language_named, language_of, spans
@@ -139,7 +139,8 @@ def _beside(
     claim: str, found: Facts, language: Language
 ) -> Iterator[tuple[str, frozenset[str], tuple[frozenset[str], ...]]]:
     order = in_order(claim, found, language)
-    for one in (*found.numbers, *found.names):
+    named: list[Number | Name] = [*found.numbers, *found.names]
+    for one in named:
         at = next((place for place, (start, _) in enumerate(order) if start == one.start), None)
         if at is not None:
             around = order[max(0, at - BESIDE) : at] + order[at + 1 : at + 1 + BESIDE]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from api.cli.evaluate import compare, gate, run, runs, sets
+from api.cli.evaluate import compare, gate, prompts, run, runs, sets
 
 app = typer.Typer(no_args_is_help=True, help="How good it is, by people's judgements, and what helped.")
 
@@ -23,3 +23,4 @@ app.command("import")(sets.import_)
 app.command("export")(sets.export)
 app.command("sets")(sets.sets)
 app.command("status")(sets.status)
+app.command("prompts")(prompts.prompts)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 
 import numpy as np
 import pytest
 from scipy.stats import kendalltau
+from typer.testing import CliRunner
 
+from api.cli import app
 from rag.errors import EvaluationError
+from rag.evaluate import read_beir
 from rag.evaluate.synthetic import HELD_OUT, KINDS, by_model, kendall, synthesise
 from rag.evaluate.synthetic.agreement import agreement
 from rag.evaluate.synthetic.facts import from_facts
@@ -433,8 +437,6 @@ class Scribe:
         passage = messages[-1].content.split("\n", 1)[1].rpartition("\n")[0]
         start, end = next(split_sentences(passage))
         said = {"question": f"Which place is meant, number {self.calls}?", "quotation": passage[start:end]}
-        import json
-
         yield "Sure! Here is one." if self.calls % 3 == 0 else f"```json\n{json.dumps(said)}\n```"
 
 
@@ -482,3 +484,43 @@ def test_agreement_is_high_with_a_set_like_it_and_its_interval_holds_it():
     assert found.low <= found.tau <= found.high
     assert found.tau > 0.8
     assert (found.systems, found.people, found.synthetic) == (9, 200, 200)
+
+
+# --- rag eval synth -----------------------------------------------------------------------------
+
+
+def rag(*arguments: object, code: int = 0):
+    result = CliRunner().invoke(app, [str(each) for each in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.mark.model
+def test_a_set_is_made_of_a_collection_kept_and_written_without_the_documents_held_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAG_EMBEDDER__MODEL", "all-MiniLM-L6-v2")
+    monkeypatch.setenv("RAG_EMBEDDER__PRECISION", "float32")
+    for each in documents():
+        (path := tmp_path / "docs" / each.id).parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(each.text, "utf-8")
+    rag("ingest", "docs")
+    lines = rag("eval", "synth", "default", "--size", 12).stdout.splitlines()
+    assert lines[0] == "default-synthetic: 12 questions about 10 documents of default"
+    assert "Nobody judged this set" in "\n".join(lines)
+    assert lines[-1] == "Next: rag eval run default-synthetic --collection default"
+    [kept] = json.loads(rag("eval", "sets", "--json").stdout)["sets"]
+    assert (kept["name"], kept["questions"], kept["unanswerable"]) == ("default-synthetic", 12, 0)
+
+    told = json.loads(
+        rag("eval", "synth", "default", "--to", "out", "--size", 20, "--hold-out", 0.2, "--json").stdout
+    )
+    assert (len(told["held_out"]), told["folder"]) == (2, "out")
+    judged = read_beir(tmp_path / "out")
+    there = {each.id for each in judged.documents()}
+    assert len(there) == 8
+    assert not there & set(told["held_out"])
+    assert {query.metadata["document"] for query in judged.unanswerable} <= set(told["held_out"])
+    assert "is there already" in rag("eval", "synth", "default", "--to", "out", code=2).stderr
+    assert "--to FOLDER" in rag("eval", "synth", "default", "--hold-out", 0.2, code=2).stderr
+    assert "[llm] model" in rag("eval", "synth", "default", "--llm", code=2).stderr
+    assert "there are: default" in rag("eval", "synth", "nope", code=2).stderr

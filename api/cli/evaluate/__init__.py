@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from api.cli.evaluate import compare, gate, prompts, run, runs, sets
+from api.cli.evaluate import compare, gate, prompts, run, runs, sets, synth
 
 app = typer.Typer(no_args_is_help=True, help="How good it is, by people's judgements, and what helped.")
 
@@ -23,4 +23,5 @@ app.command("import")(sets.import_)
 app.command("export")(sets.export)
 app.command("sets")(sets.sets)
 app.command("status")(sets.status)
+app.command("synth")(synth.synth)
 app.command("prompts")(prompts.prompts)

@@ -12,6 +12,7 @@ agreement.py   does such a set rank systems like people do?
 
 from rag.evaluate.synthetic.agreement import Agreement, Measured, agreement, kendall, warning
 from rag.evaluate.synthetic.make import MIX, WITHIN, Synthetic, synthesise
+from rag.evaluate.synthetic.material import Material
 from rag.evaluate.synthetic.values import HELD_OUT, KINDS, WRITTEN, Draft
 from rag.evaluate.synthetic.written import by_model
 
@@ -23,6 +24,7 @@ __all__ = [
     "WRITTEN",
     "Agreement",
     "Draft",
+    "Material",
     "Measured",
     "Synthetic",
     "agreement",

@@ -8,7 +8,7 @@ open of what it speaks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rag.evaluate.synthetic.reading import Reading, content, plain
 from rag.evaluate.synthetic.values import Draft, dice
@@ -43,7 +43,8 @@ _LABEL = re.compile(
     r"^(?:\(?(?:[a-z]|[ivx]{1,4})\)|\d+(?:\.\d+)*[.)]?|[A-Z]{4,}(?:\s[A-Z&]{3,})*:?(?=\s[A-Z]))\s+"
 )
 """The number of a clause, the label of a part of an abstract."""
-_SPACED = re.compile(r",?\s+(?=,)|(?<=\s),\s")
+_SPACED = re.compile(r"\s*,?\s+(?=,)")
+_INSIDE = re.compile(r"(?<=[a-záéíóúñ,;] )[A-ZÁÉÍÓÚÑ][\w'’-]+")
 _HEAD_END = re.compile(r"[;:]\s|\s[—–-]\s")
 _TAIL_END = re.compile(r"[,;:]\s|\s[—–-]\s")
 _BROKEN = re.compile(r"[\[\](){}<>|=_/\\]|\d\s*[-–]\s*\?|@")
@@ -64,11 +65,12 @@ def from_facts(reading: Reading, *, seed: int) -> Iterator[Draft]:
     if wording is None:
         return
     document = reading.document
+    names = set(_INSIDE.findall(document.text))
     for start, end in reading.sentences():
         sentence = wording.linking.sub("", _LABEL.sub("", plain(document.text[start:end]))).rstrip(".!… ")
         if sentence.endswith("?") or sentence[:1] in "¿\"“«'‘" or not sentence:
             continue
-        asked = list(_asked(sentence, wording))
+        asked = list(_asked(sentence, wording, names.__contains__))
         dice(seed, "fact", document.id, start).shuffle(asked)
         for text, answer in asked:
             text = _named(text, sentence, document.title, wording)
@@ -88,8 +90,9 @@ def named(question: str, name: str) -> str:
     return f"{name.rstrip('.:')}: {mark}{rest[:1].lower()}{rest[1:]}"
 
 
-def _asked(sentence: str, wording: Wording) -> Iterator[tuple[str, str]]:
-    """Every question that the sentence answers, with the answer."""
+def _asked(sentence: str, wording: Wording, is_name: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+    """Every question that the sentence answers, with the answer. ``is_name`` tells whether a word has its
+    capital within sentences too."""
     if (found := wording.defined.match(sentence)) and not _hangs(sentence, wording):
         name = found["name"].strip()
         if _is_name(name, wording):
@@ -100,19 +103,20 @@ def _asked(sentence: str, wording: Wording) -> Iterator[tuple[str, str]]:
                 found["answer"],
             )
     if (found := wording.reason.match(sentence)) and (clause := _cut(found["main"], wording)):
-        yield _question(wording.why, clause, wording), found["answer"]
+        yield _question(wording.why, clause, wording, is_name), found["answer"]
     for fact in wording.facts:
         for found in fact.pattern.finditer(sentence):
             groups = {name: value or "" for name, value in found.groupdict().items()}
             noun = groups.get("noun", "")
             if any(word in _NOT_COUNTED or is_stop_word(word, "") for word in noun.split()):
                 continue
-            clause = _cut(f"{sentence[: found.start()]} {_GAP} {sentence[found.end() :]}", wording)
-            if clause:
+            before, after = sentence[: found.start()].rstrip(" ,"), sentence[found.end() :]
+            clause = _cut(f"{before} {_GAP} {after}", wording)
+            if clause and (clause.startswith(_GAP) or not groups.get("of")):
                 groups["ending"] = "a" if re.search(r"(?<!m)as$|(?:ion|dad)es$", noun) else "o"
                 asked = " ".join(fact.asked.format_map(groups).lower().split())
                 subject = fact.subject and clause.startswith(_GAP) and not groups.get("prep")
-                yield _question(asked, clause, wording, subject=subject), groups["answer"]
+                yield _question(asked, clause, wording, is_name, subject=subject), groups["answer"]
 
 
 def _cut(sentence: str, wording: Wording) -> str:
@@ -144,10 +148,12 @@ def _cut(sentence: str, wording: Wording) -> str:
     return clause if _carrying(clause) >= 2 else ""
 
 
-def _question(asked: str, clause: str, wording: Wording, *, subject: bool = False) -> str:
+def _question(
+    asked: str, clause: str, wording: Wording, is_name: Callable[[str], bool], *, subject: bool = False
+) -> str:
     """The question word, then the clause without its gap; in English an auxiliary before the subject."""
     rest = [word for word in clause.split() if word != _GAP]
-    if rest and (is_stop_word(rest[0], "") or wording.dropped.match(rest[0].lower())):
+    if rest and rest[0].istitle() and not (len(rest) > 1 and rest[1][:1].isupper()) and not is_name(rest[0]):
         rest[0] = rest[0].lower()
     for place, word in enumerate(() if subject else rest[:9]):
         if word in wording.auxiliaries and place > 0:

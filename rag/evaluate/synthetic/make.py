@@ -11,10 +11,8 @@ from rag.errors import EvaluationError
 from rag.evaluate.judged import JudgedSet
 from rag.evaluate.judgements import Judgement, quoted
 from rag.evaluate.synthetic.checks import Checked, Search, check, check_unanswerable
-from rag.evaluate.synthetic.facts import from_facts
-from rag.evaluate.synthetic.headings import from_headings
-from rag.evaluate.synthetic.reading import Reading, Vocabulary
-from rag.evaluate.synthetic.terms import from_terms
+from rag.evaluate.synthetic.material import Material, spread
+from rag.evaluate.synthetic.reading import Reading
 from rag.evaluate.synthetic.values import BASES, HELD_OUT, KINDS, WRITTEN, Draft, dice
 from rag.evaluate.synthetic.variants import mistyped, paraphrased
 from rag.types import Document, Query, text_digest
@@ -29,6 +27,9 @@ WITHIN = 50
 """A question stays when its evidence is among so many hits of at least one system."""
 TRIES = 5
 """Drafts that are checked for a question that is wanted, at most: each is a search."""
+
+DOCUMENTS, FEWEST = 3, 60
+"""Documents that drafts are made of, for a question that is wanted; and at least so many."""
 
 Key = tuple[str, str]
 
@@ -53,7 +54,7 @@ class Synthetic:
 
 def synthesise(
     name: str,
-    documents: Iterable[Document],
+    documents: Iterable[Document] | Material,
     search: Search,
     *,
     size: int = 200,
@@ -69,22 +70,21 @@ def synthesise(
 
     ``within`` and ``clear`` are what the check asks for (0 and False: nothing). With ``hold_out`` this share
     of the documents is left out, and as large a share of the questions is about them: they have no answer.
-    ``written`` gives drafts of a language model. The same documents and seed give the same set. Raises
+    ``written`` gives drafts of a language model. ``documents`` that are asked for several sets are read once,
+    as ``Material`` (whose seed counts). The same documents and seed give the same set. Raises
     EvaluationError for an unknown kind, or where no question could be made.
     """
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise EvaluationError(f"no kind {unknown[0]!r}; there are {', '.join(KINDS)}")
     if size < 1 or not 0 <= hold_out <= 0.5:
         raise EvaluationError(f"size {size}, hold_out {hold_out}: choose a size from 1 on, and 0 to 0.5")
-    readings = sorted(
-        (Reading.of(each) for each in documents), key=lambda each: _place(seed, each.document.id)
-    )
-    vocabulary = Vocabulary.of(readings)
+    material = documents if isinstance(documents, Material) else Material.of(documents, seed=seed)
+    readings = material.readings
     apart = readings[: round(hold_out * len(readings))]
     there = readings[len(apart) :]
     unanswerable = round(hold_out * size) if apart else 0
     left_out = tuple(each.document.id for each in apart)
-    making = _Making(vocabulary, search, seed, within, clear, frozenset(left_out), progress, size)
+    making = _Making(material, search, within, clear, frozenset(left_out), progress, size)
     asked = making.answerable(there, kinds, size - unanswerable, written)
     none = making.unanswerable(apart, unanswerable)
     if not asked:
@@ -104,18 +104,18 @@ def synthesise(
 class _Making:
     def __init__(
         self,
-        vocabulary: Vocabulary,
+        material: Material,
         search: Search,
-        seed: int,
         within: int,
         clear: bool,
         left_out: Collection[str],
         progress: Callable[[int, int], None] | None,
         size: int,
     ) -> None:
-        self._vocabulary = vocabulary
+        self._material = material
+        self._vocabulary = material.vocabulary
         self._search = search
-        self._seed = seed
+        self._seed = material.seed
         self._within = within
         self._clear = clear
         self._left_out = left_out
@@ -156,11 +156,9 @@ class _Making:
 
     def unanswerable(self, readings: Sequence[Reading], size: int) -> list[Checked]:
         by_id = {each.document.id: each for each in readings}
-        drafts = _spread(
-            [draft for each in readings for draft in self._drafts(each, ("heading", "fact"))], self._seed
-        )
+        asking = [draft for each in readings for draft in self._material.drafts(each, ("fact",))]
         kept: list[Checked] = []
-        for draft in drafts:
+        for draft in spread(asking, self._seed):
             if len(kept) == size:
                 break
             self.checked += 1
@@ -173,22 +171,21 @@ class _Making:
 
     def _cells(self, readings: Sequence[Reading], kinds: Sequence[str]) -> dict[Key, Iterator[Draft]]:
         """The drafts of each kind and language. Variants are of the other kinds' drafts."""
-        drafts = [draft for each in readings for draft in self._drafts(each, BASES)]
         cells: dict[Key, list[Draft]] = {}
-        for draft in drafts:
+        for draft in self._first(readings):
             for kind in kinds:
                 of = {"typo": BASES, "paraphrase": ("heading", "fact")}.get(kind, (kind,))
                 if draft.kind in of:
                     cells.setdefault((kind, draft.language), []).append(draft)
-        return {cell: iter(_spread(each, self._seed, cell[0])) for cell, each in sorted(cells.items())}
+        return {cell: iter(spread(each, self._seed, cell[0])) for cell, each in sorted(cells.items())}
 
-    def _drafts(self, reading: Reading, kinds: Sequence[str]) -> Iterator[Draft]:
-        if "heading" in kinds:
-            yield from from_headings(reading)
-        if "fact" in kinds:
-            yield from from_facts(reading, seed=self._seed)
-        if "terms" in kinds:
-            yield from from_terms(reading, self._vocabulary, seed=self._seed)
+    def _first(self, readings: Sequence[Reading]) -> Iterator[Draft]:
+        """The drafts of enough documents of each language: nobody waits for those of a million."""
+        of_language: Counter[str] = Counter()
+        for reading in readings:
+            of_language[reading.language] += 1
+            if of_language[reading.language] <= max(FEWEST, DOCUMENTS * self._size):
+                yield from self._material.drafts(reading, BASES)
 
     def _through(self, draft: Draft, kind: str, reading: Reading) -> Checked | None:
         """A draft that was checked, and then varied: what is found and clear is that as it was written."""
@@ -231,28 +228,15 @@ class _Making:
         return True
 
 
-def _spread(drafts: Sequence[Draft], seed: int, *names: str) -> list[Draft]:
-    """One of every document, then a second of every document, and so on; which come first is drawn."""
-    drawn = sorted(drafts, key=lambda each: _place(seed, *names, each.document_id, each.start, each.kind))
-    nth: Counter[str] = Counter()
-    rounds = []
-    for draft in drawn:
-        rounds.append((nth[draft.document_id], draft))
-        nth[draft.document_id] += 1
-    return [draft for _, draft in sorted(rounds, key=lambda pair: pair[0])]
-
-
-def _place(seed: int, *names: object) -> str:
-    return text_digest(repr((seed, *names)))
-
-
 def _set(
     name: str, asked: Sequence[Checked], none: Sequence[Checked], readings: Mapping[str, Reading]
 ) -> JudgedSet:
     queries: list[Query] = []
     judgements: list[Judgement] = []
     for number, found in enumerate((*asked, *none), 1):
-        draft, id = found.draft, f"s{number:04d}"
+        draft = found.draft
+        # Kept judgements outlive the questions of a set: another question must have another id.
+        id = f"s{text_digest(f'{draft.document_id} {draft.text}')[:10]}"
         about = {"kind": draft.kind, "language": draft.language, "document": draft.document_id}
         queries.append(Query(id, draft.text, metadata=about))
         if number <= len(asked):

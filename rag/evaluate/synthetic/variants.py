@@ -18,6 +18,8 @@ _ROWS = {"en": ("qwertyuiop", "asdfghjkl", "zxcvbnm"), "es": ("qwertyuiop", "asd
 _LEAST = 5
 """Letters of a word that may be mistyped or change its form: a shorter one could become another word."""
 _WORDS_A_TYPO = 4
+_JOINTS = ("-", "_", "/", "'", "’")
+_COUNTED = re.compile(r"(?:how many|cuánt[oa]s) $", re.I)
 
 
 def mistyped(text: str, language: str, random: random_.Random) -> str:
@@ -112,7 +114,13 @@ def _other_forms(text: str, language: Language, random: random_.Random, vocabula
     """Up to two words in other forms that the collection uses; "" where it uses none."""
     places = []
     for start, end, word in spans(text):
-        if end - start >= _LEAST and word.islower() and not is_stop_word(word, language):
+        joined = text[start - 1 : start] in _JOINTS or text[end : end + 1] in _JOINTS
+        counted = _COUNTED.search(text, 0, start)
+        if (
+            end - start >= _LEAST
+            and word.islower()
+            and not (joined or counted or is_stop_word(word, language))
+        ):
             others = vocabulary.others(word, keys(word, language)[0])
             safe = [other for other in others if _inflected(word, other, language)]
             if safe:

@@ -102,7 +102,7 @@ _EN = Wording(
             "what percentage {of}",
         ),
         (
-            rf"(?:\b(?P<prep>{_EN_PREP})\s+|^|(?<=[a-z] )(?<!the )(?<!and ){_EN_ABOUT})"
+            rf"(?:\b(?P<prep>{_EN_PREP})\s+|^|(?<=[a-z] )(?<![Tt]he )(?<!and ){_EN_ABOUT})"
             rf"(?P<answer>{_EN_COUNT})\s+"
             r"(?P<noun>(?:[a-z]{3,}\s)?(?:[a-z]{3,}[^s\W]s|people|men|women|children))\b(?!-)",
             "{prep} how many {noun}",
@@ -185,7 +185,7 @@ _ES = Wording(
             "qué porcentaje {of}",
         ),
         (
-            rf"(?:\b(?P<prep>{_ES_PREP})\s+|^|(?<=[a-záéíóúñ] )(?<! y ))(?:[Ll][oa]s\s+)?"
+            rf"(?:\b(?P<prep>{_ES_PREP})\s+|^|(?<=[a-záéíóúñ] )(?<! y )(?<! o ))(?:[Ll][oa]s\s+)?"
             rf"(?P<answer>{_ES_COUNT})\s+"
             r"(?P<noun>[a-záéíóúñ]{3,}s(?:\s[a-záéíóúñ]{3,}s)?)\b(?!-)",
             "{prep} cuánt{ending}s {noun}",

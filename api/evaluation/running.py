@@ -137,7 +137,9 @@ def _asked(place: _Place, system: SystemSettings, *, evidence: bool, strength: b
     settings = system.over(place.services.settings)
     found, retriever = place.services.searching(place.collection, wanted=settings.retrieval.model_dump())
     read = place.services.read
-    embedder = place.services.answering_embedder(place.collection) if strength else None
+    # How sure it is costs as much as ten searches, and only a hybrid search says so where answers are made.
+    sure_of = strength and settings.retrieval.mode == "hybrid"
+    embedder = place.services.answering_embedder(place.collection) if sure_of else None
 
     def ask(query: Query) -> Found:
         clock, started = time.perf_counter(), time.process_time()

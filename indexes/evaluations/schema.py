@@ -65,5 +65,5 @@ EVALUATIONS = Database(
     "evaluations.db",
     "evaluations.lock",
     (FIRST,),
-    "`rag eval run SET` or `rag eval import` makes one",
+    "`rag eval run SET`, `rag eval import` or `rag judge` makes the first",
 )

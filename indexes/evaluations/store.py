@@ -86,6 +86,8 @@ class EvaluationStore:
     def open(cls, data: Path, *, create: bool = False) -> Self:
         """The store of a data folder. Raises NotFound where there is none and ``create`` is False,
         SchemaTooNew, CatalogueDamaged."""
+        if not create and not (data / EVALUATIONS.file).is_file():
+            raise NotFound(f"nothing was evaluated or judged in {data} yet: {EVALUATIONS.mend}")
         return cls(Store(data, create=create, database=EVALUATIONS))
 
     def close(self) -> None:

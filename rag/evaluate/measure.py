@@ -13,6 +13,7 @@ from rag.errors import EvaluationError, RagError
 from rag.evaluate.evidence import Gold, Span, evidence
 from rag.evaluate.judgements import Qrels
 from rag.evaluate.paired import bootstrap, finite
+from rag.evaluate.rates import rate
 from rag.types import Hit, Query
 
 Ranking: TypeAlias = Sequence[tuple[str, float]]
@@ -105,8 +106,13 @@ class Evaluation:
         return _mean(self.costs.get("cpu_ms", {}))
 
     def interval(self, measure: str, *, level: float = 0.95) -> tuple[float, float]:
-        """Where the mean of ``measure`` lies for questions like these: a bootstrap over them."""
-        return bootstrap(list(self.by_query[measure].values()), level=level)
+        """Where the mean of ``measure`` lies for questions like these: a bootstrap over them, or Wilson's
+        interval where each only passed or failed (a bootstrap of nothing but passes would be sure of it)."""
+        values = list(self.by_query[measure].values())
+        if set(values) <= {0.0, 1.0}:
+            passed = rate(int(sum(values)), len(values), level=level)
+            return passed.low, passed.high
+        return bootstrap(values, level=level)
 
     def summary(self) -> dict[str, Any]:
         """Plain data for people and pipes: means with intervals, costs, facts, what failed."""

@@ -42,6 +42,8 @@ MeasureOption = Annotated[
     typer.Option(help="A measure as ir-measures names it, such as AP or P@5; may be repeated."),
 ]
 NAMES = {"cpu_ms": "CPU-ms", "ms": "ms", "tokens": "tokens"}
+EVIDENCE = "Evidence@1000tok"
+"""What is shown of the evidence; its other measures, and other budgets, are in --json and in reports."""
 PLACES = {"cpu_ms": 1, "ms": 1, "tokens": 0}
 
 
@@ -91,12 +93,18 @@ def tell_runs(runs: Sequence[Evaluation]) -> None:
     """What was measured, as a table; what failed, on stderr."""
     first = runs[0]
     unanswerable = len(first.questions) - max((len(each) for each in first.by_query.values()), default=0)
-    size = [number(first.facts[name], name[:-1]) for name in ("documents", "chunks") if name in first.facts]
+    size = [
+        number(int(first.facts[name]), name[:-1]) for name in ("documents", "chunks") if name in first.facts
+    ]
     size.append(number(len(first.questions), "question"))
     if unanswerable and "FalseAnswers" in first.by_query:
         size.append(f"{len(first.by_query['FalseAnswers'])} of them without an answer")
     typer.echo(f"{one_line(first.set_name)}: {', '.join(size)}")
-    measures = list(dict.fromkeys(measure for run in runs for measure in run.scores))
+    measures = [
+        measure
+        for measure in dict.fromkeys(measure for run in runs for measure in run.scores)
+        if "tok" not in measure or measure == EVIDENCE
+    ]
     costs = [cost for cost in NAMES if any(cost in run.costs for run in runs)]
     rows = [
         [
@@ -120,7 +128,7 @@ def _score(run: Evaluation, measure: str) -> str:
     if measure not in run.scores:
         return ""
     low, high = run.interval(measure)
-    sure = f" ±{(high - low) / 2:.3f}" if high - low < 2 else ""  # of one question alone nothing is sure
+    sure = f" [{low:.2f}, {high:.2f}]" if high - low < 2 else ""  # of one question alone nothing is sure
     return f"{run.scores[measure]:.3f}{sure}"
 
 

@@ -145,6 +145,12 @@ def test_spanish_is_held_against_spanish_alike():
     assert held(wrong, TIENDA) == [False, False, False]
 
 
+def test_a_claim_too_short_to_tell_its_language_is_read_in_the_passages():
+    passage = Given("Gift cards expire after two years.", "Gifts")
+    assert held("Gift cards never expire.", passage) == [False]
+    assert held("Gift cards expire in two years.", passage) == [True]
+
+
 def test_another_language_is_held_by_vectors_numbers_and_months():
     (one,) = seen("The shop in calle Mayor sells more than 1,300 kinds of tea.", TIENDA).sentences
     assert "1,300 is not in the passage" in one.why

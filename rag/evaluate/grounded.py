@@ -20,10 +20,9 @@ from typing import Any
 from rag.citations import read_citations
 from rag.context import Context
 from rag.evaluate.claims import Claim, claims
+from rag.evaluate.reading import spoken
 from rag.evaluate.supporting import SUPPORTED, Evidence
-from rag.language import detect
 from rag.protocols import Embedder
-from rag.words import language_of
 
 __all__ = ["SUPPORTED", "Evidence", "Groundedness", "Supported", "grounded"]
 
@@ -148,7 +147,7 @@ def grounded(
     """
     seen = evidence or Evidence(context.passages, embedder)
     made = claims(answer, not_found=not_found)
-    language = detect(answer) or language_of(answer)
+    language = spoken(answer)
     _, unknown = read_citations(answer, context)
     return Groundedness(
         tuple(_supported(claim, seen, language) for claim in made),

@@ -230,19 +230,18 @@ def _failures(matrix: Matrix) -> Part:
 
 def _claims(matrix: Matrix) -> Part:
     every = sorted(
-        (
-            (one.support, cell.prompt, cell.column, one.claim.text, one.why)
-            for cell in matrix.cells
-            for seen in cell.grounded.values()
-            for one in seen.unsupported
-        ),
+        (one.support, cell.prompt, cell.column, test, one.claim.text, one.why)
+        for cell in matrix.cells
+        for test, seen in cell.grounded.items()
+        for one in seen.unsupported
     )
     rows = tuple(
-        (prompt, column, f"{support:.2f}", _cut(claim), _cut(why))
-        for support, prompt, column, claim, why in every[:SHOWN]
+        (prompt, column, test, f"{support:.2f}", _cut(claim), _cut(why) or "too little of it is there")
+        for support, prompt, column, test, claim, why in every[:SHOWN]
     )
     left = (f"and {len(every) - SHOWN} more",) if len(every) > SHOWN else ()
-    return Part("Claims without support", ("prompt", "model", "support", "claim", "why"), rows, left)
+    header = ("prompt", "model", "test", "support", "claim", "why")
+    return Part("Claims without support", header, rows, left)
 
 
 def _rate(told: Rate) -> str:
@@ -258,7 +257,8 @@ def _share(value: float | None) -> str:
 
 
 def _ends(low: float, high: float) -> str:
-    return "" if math.isinf(low) else f"[{low:+.2f}, {high:+.2f}]"
+    """Of a difference of rates: with few tests the interval's ends lie beyond what a rate can be."""
+    return "" if math.isinf(low) else f"[{max(-1.0, low):+.2f}, {min(1.0, high):+.2f}]"
 
 
 def _cut(text: str, most: int = 90) -> str:

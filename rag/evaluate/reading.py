@@ -16,6 +16,8 @@ from rag.words import Language, fold, is_stop_word, keys, language_named, langua
 
 BESIDE = 2
 """Words on either side of a number or a name that say what it is of."""
+SHORT = 60
+"""Characters below which a text's language is guessed by its function words."""
 MAX_SENTENCES = 400
 """Sentences of a passage that are looked at; a context holds far fewer."""
 
@@ -72,6 +74,18 @@ class Sentence(NamedTuple):
     seen: Seen
 
 
+def language_in(passage: Passage) -> str:
+    """ISO 639-1, as its document says, else as it reads; "" where that does not show."""
+    said = str(passage.chunk.metadata.get("language") or "")
+    return said[:2].lower() or spoken(passage.text)
+
+
+def spoken(text: str) -> str:
+    """The language of a text, ISO 639-1; of a short one by its function words first, which mistake fewer."""
+    by_words = language_of(text)
+    return (by_words or detect(text)) if len(text) < SHORT else (detect(text) or by_words)
+
+
 @dataclass(frozen=True, slots=True)
 class Read:
     """A passage, read. ``head`` is the line that says where it stands: its words stand in every window."""
@@ -83,9 +97,8 @@ class Read:
     whole: Seen
 
     @staticmethod
-    def of(passage: Passage) -> Read:
+    def of(passage: Passage, *, language: str) -> Read:
         text = passage.text
-        language = str(passage.chunk.metadata.get("language") or "")[:2] or detect(text) or language_of(text)
         own = language_named(language)
         sentences = tuple(
             Sentence(start, end, text[start:end], Seen.of(text[start:end], own))
@@ -108,15 +121,14 @@ class Asked:
 
     @staticmethod
     def of(claim: str, language: str) -> Asked:
-        own = language or detect(claim) or language_of(claim)
-        ours = language_named(own)
+        ours = language_named(language)
         words = {
             keys(word, ours): None
             for _, _, word in spans(claim)
             if not is_stop_word(word, ours) and not word[0].isdigit()
         }
         found = facts(claim, language=ours)
-        return Asked(own, tuple(words), found, tuple(_beside(claim, found, ours)))
+        return Asked(language, tuple(words), found, tuple(_beside(claim, found, ours)))
 
 
 def in_order(text: str, found: Facts, language: Language) -> list[tuple[int, frozenset[str]]]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from rag.context import Passage
 from rag.evaluate.facts import Facts, Name
-from rag.evaluate.reading import Asked, Read, Seen
+from rag.evaluate.reading import Asked, Read, Seen, language_in, spoken
 from rag.protocols import Embedder
 from rag.types import Vectors
 from rag.words import Language, fold
@@ -112,16 +112,9 @@ class Signals:
         >>> Signals(words=1.0, near=1.0, absent=("25", "30"), against="free").why
         '25, 30 are not in the passage; “free” is negated in one and not in the other'
         """
-        named = math.isnan(self.words)
         told = [
-            *_not_there(self.absent, "in the passage"),
-            *_not_there(self.apart, "in these sentences, but elsewhere in the passage"),
-            *(() if named else _not_there(self.names_absent, "in the passage")),
-            *(
-                ()
-                if named
-                else _not_there(self.names_apart, "in these sentences, but elsewhere in the passage")
-            ),
+            *_not_there((*self.absent, *self.names_absent), "in the passage"),
+            *_not_there((*self.apart, *self.names_apart), "in these sentences, but elsewhere in the passage"),
         ]
         if self.misplaced:
             told.append(f"{', '.join(self.misplaced)}: beside other words there")
@@ -145,7 +138,12 @@ class Evidence:
 
     def __init__(self, passages: Sequence[Passage], embedder: Embedder) -> None:
         self._embedder = embedder
-        self._read = {passage.number: Read.of(passage) for passage in passages}
+        languages = [language_in(passage) for passage in passages]
+        most = next((language for language in languages if language), "")
+        self._read = {
+            passage.number: Read.of(passage, language=language or most)
+            for passage, language in zip(passages, languages, strict=True)
+        }
 
     @cached_property
     def _near(self) -> Mapping[int, Vectors]:
@@ -163,16 +161,21 @@ class Evidence:
 
     def weigh(self, claim: str, *, language: str = "") -> Weighed:
         """The claim against every passage. ``language`` is that of the claim, where it is known."""
-        asked = Asked.of(claim, language)
+        own = language or spoken(claim)
+        asked: dict[str, Asked] = {}
         vector = self._embedder.embed([claim], input_type="query")[0]
         best: dict[int, Window] = {}
         for number, read in self._read.items():
+            # A claim too short to tell its language is taken to be in the passage's.
+            said = own or read.language
+            if said not in asked:
+                asked[said] = Asked.of(claim, said)
             floor = float((self._reference["es" if read.language == "es" else "en"] @ vector).mean())
             near = (self._near[number] @ vector - floor) / max(1e-6, 1 - floor)
-            windows = list(_windows(asked, read, near))
+            windows = list(_windows(asked[said], read, near))
             if windows:
                 best[number] = max(windows, key=lambda one: (one.signals.support, -len(one.quotation)))
-        return Weighed(asked, best)
+        return Weighed(best)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,7 @@ class Window:
 
     signals: Signals
     quotation: str
+    asked: Asked
     seen: Seen
     whole: Seen
     foreign: bool
@@ -190,7 +194,6 @@ class Window:
 class Weighed:
     """A claim against passages: ``windows`` by the passage's number, of those that hold a sentence."""
 
-    asked: Asked
     windows: Mapping[int, Window]
 
     def best(self, numbers: Collection[int]) -> int:
@@ -212,7 +215,7 @@ class Weighed:
         seen = reduce(or_, (window.seen for window in there))
         whole = reduce(or_, (window.whole for window in there))
         near = max(window.signals.near for window in there)
-        joined = _signals(self.asked, seen, whole, near=near, foreign=there[0].foreign, alone=False)
+        joined = _signals(there[0].asked, seen, whole, near=near, foreign=there[0].foreign, alone=False)
         return max(alone, joined.support)
 
 
@@ -225,7 +228,7 @@ def _windows(asked: Asked, read: Read, near: npt.NDArray[np.float32]) -> Iterato
             held = float(near[first : last + 1].max())
             signals = _signals(asked, seen, read.whole, near=held, foreign=foreign, alone=first == last)
             quotation = read.text[read.sentences[first].start : read.sentences[last].end]
-            yield Window(signals, quotation, seen, read.whole, foreign)
+            yield Window(signals, quotation, asked, seen, read.whole, foreign)
 
 
 def _signals(asked: Asked, seen: Seen, whole: Seen, *, near: float, foreign: bool, alone: bool) -> Signals:

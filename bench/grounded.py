@@ -137,8 +137,8 @@ class Memo:
     def ready(self, texts: Sequence[str]) -> None:
         """Embed what is new of these, and keep it."""
         new = [text for text in dict.fromkeys(texts) if text_digest(text) not in self._kept]
-        for at in range(0, len(new), 512):
-            part = new[at : at + 512]
+        for at in range(0, len(new), 64):
+            part = new[at : at + 64]
             rows = self._embedder.embed(part, input_type="query")
             self._kept |= {text_digest(text): row for text, row in zip(part, rows, strict=True)}
             if self._path:

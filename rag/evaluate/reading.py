@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -111,9 +111,11 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A claim, read. ``words`` are the keys of each word that carries meaning and is no number."""
+    """A claim, read. ``words`` are the keys of each word that carries meaning and is no number, ``written``
+    how the word of a key is written."""
 
     language: str
+    written: Mapping[str, str]
     words: tuple[tuple[str, ...], ...]
     facts: Facts
     beside: tuple[tuple[str, frozenset[str], tuple[frozenset[str], ...]], ...]
@@ -128,7 +130,8 @@ class Asked:
             if not is_stop_word(word, ours) and not word[0].isdigit()
         }
         found = facts(claim, language=ours)
-        return Asked(language, tuple(words), found, tuple(_beside(claim, found, ours)))
+        written = {key: word for _, _, word in spans(claim) for key in keys(word, ours)}
+        return Asked(language, written, tuple(words), found, tuple(_beside(claim, found, ours)))
 
 
 def in_order(text: str, found: Facts, language: Language) -> list[tuple[int, frozenset[str]]]:

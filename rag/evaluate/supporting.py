@@ -238,6 +238,7 @@ def _signals(asked: Asked, seen: Seen, whole: Seen, *, near: float, foreign: boo
     months = wanted.months - seen.months
     names = [] if foreign else [one for one in wanted.names if not _named(one, seen)]
     away = [one.written for one in names if not _named(one, whole)]
+    turned = _against(wanted, seen, foreign=foreign, alone=alone)
     share = math.nan
     if not foreign and asked.words:
         share = sum(not seen.keys.isdisjoint(word) for word in asked.words) / len(asked.words)
@@ -251,7 +252,7 @@ def _signals(asked: Asked, seen: Seen, whole: Seen, *, near: float, foreign: boo
         ),
         names_absent=tuple(away),
         names_apart=tuple(one.written for one in names if one.written not in away),
-        against=_against(wanted, seen, foreign=foreign, alone=alone),
+        against=asked.written.get(turned, turned),
         misplaced=() if foreign else tuple(_misplaced(asked, seen)),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import combinations, permutations
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag.errors import EvaluationError
-from rag.evaluate.agreement import alpha, kappa
+from rag.evaluate import Judgement
+from rag.evaluate.agreement import agreements, alpha, graded, kappa
 
 gradings = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=30)
 
@@ -141,3 +143,52 @@ def test_the_same_grades_give_the_same_interval_in_any_order():
     backwards = dict(reversed(first.items())), dict(reversed(second.items()))
     assert kappa(first, second) == kappa(*backwards)
     assert alpha({"a": first, "b": second}) == alpha({"b": second, "a": first})
+
+
+def said(judge: str, grade: int, start: int, words: str, **more) -> Judgement:
+    return Judgement("q", "d", grade, words, start, judge=judge, **more)
+
+
+def test_words_of_a_passage_are_of_its_place_and_other_places_are_not():
+    passage = "It opens at nine in the morning, every day."
+    items = graded(
+        [
+            said("ana", 0, 100, passage),
+            said("leo", 3, 112, "nine in the morning"),
+            said("mar", 1, 130, "day. " + "Dogs may come in. " * 4),  # begins where the passage ends
+            said("ana", 2, 400, "nine in the morning"),
+            Judgement("q", "d", 1, judge="noa"),
+            Judgement("q", "e", 2, judge="leo"),
+        ]
+    )
+    assert [(each.start, dict(each.grades)) for each in items if each.document_id == "d"] == [
+        (130, {"mar": 1}),
+        (100, {"ana": 0, "leo": 3}),
+        (400, {"ana": 2}),
+        (-1, {"noa": 1}),
+    ]
+
+
+def test_the_same_words_moved_by_an_edit_are_of_one_place():
+    around = {"before": "The port opens at ", "after": ". It closes at six."}
+    [item] = graded([said("ana", 1, 10, "nine", **around), said("leo", 2, 90, "nine", **around)])
+    assert dict(item.grades) == {"ana": 1, "leo": 2}
+
+
+def test_agreements_of_a_set_are_of_last_words_by_pair_and_over_all():
+    passages = [f"Passage number {n} says this." for n in range(8)]
+    ana = [said("ana", n % 4, 100 * n, words) for n, words in enumerate(passages)]
+    leo = [said("leo", 3, 0, passages[0])] + [
+        replace(each, judge="leo") for each in ana
+    ]  # changed their mind
+    mar = [said("mar", 3, 0, passages[0]), said("mar", 1, 100, passages[1])]
+    noa = [said("noa", 1, 5000, "Something else.")]
+    told = agreements([*ana, *leo, *mar, *noa])
+    assert dict(told.counts) == {"ana": 8, "leo": 8, "mar": 2, "noa": 1}
+    assert list(told.pairs) == [("ana", "leo"), ("ana", "mar"), ("leo", "mar")]
+    assert told.pairs["ana", "leo"][0].value == told.pairs["ana", "leo"][1].value == 1.0
+    assert (told.overall.items, told.overall.judges) == (8, 3)
+    [disputed] = told.disputed
+    assert (disputed.quotation, disputed.spread) == (passages[0], 3)
+    assert agreements(ana).overall is None
+    assert agreements([]).counts == {}

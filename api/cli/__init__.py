@@ -24,6 +24,7 @@ from api.cli import (
     index,
     ingest,
     init,
+    judge,
     plan,
     prompts,
     replay,
@@ -79,6 +80,7 @@ app.add_typer(traces.app, name="traces")
 app.add_typer(documents.app, name="documents")
 app.add_typer(collections.app, name="collections")
 app.add_typer(evaluate.app, name="eval")
+app.command("judge")(judge.judge)
 app.add_typer(index.app, name="index")
 app.add_typer(prompts.app, name="prompts")
 app.command("serve")(serve.serve)

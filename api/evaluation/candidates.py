@@ -136,7 +136,10 @@ def _query(text: str, **metadata: str) -> Query:
 
 def _added(store: EvaluationStore, name: str, queries: Iterable[Query]) -> list[Query]:
     known = _known(store, name)
-    new = {plain: query for query in queries if (plain := _plain(query.text)) not in known}
+    new: dict[str, Query] = {}
+    for query in queries:
+        if (plain := _plain(query.text)) not in known:
+            new.setdefault(plain, query)
     if new:
         store.ask(name, list(new.values()))
     return list(new.values())

@@ -15,7 +15,7 @@ from ingest.chunk import Chunker
 from ingest.decide import texts_source
 from rag.errors import EvaluationError
 from rag.evaluate import JudgedSet, Judgement
-from rag.evaluate.anchors import anchored, gold, locate, locate_all, meant, mended, resolved
+from rag.evaluate.anchors import anchored, gold, locate, locate_all, mended, resolved
 from rag.evaluate.evidence import Span, evidence
 from rag.evaluate.judgements import quoted
 from rag.evaluate.plainly import Plain
@@ -237,7 +237,7 @@ def test_what_is_mended_is_intact_and_counts_once():
     said += [quoted("q", "old", BREAD, 0, 32), Judgement("q", "old", 3)]
     texts = {"d": "Nuevo.\n\n" + TEXT, "new": BREAD}
     added = mended(locate_all(said, texts))
-    after = meant(JudgedSet.of("set", [Query("q", "?")], [*said, *added]))
+    after = JudgedSet.of("set", [Query("q", "?")], [*said, *added])
     assert {each.status for each in locate_all(after.judgements, texts)} == {"intact"}
     assert [(each.grade, each.judge) for each in after.judgements] == [
         (2, "ana"),

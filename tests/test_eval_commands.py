@@ -99,7 +99,7 @@ def test_runs_are_measured_kept_listed_compared_and_gated(judged):
     assert [each["check"] for each in failed["checks"]] == ["few: R@100"]
     assert 'testsuite name="small" tests="1"' in Path("gate.xml").read_text()
     rag("eval", "remove", "1")
-    assert "no run 1;" in rag("eval", "compare", "1", "2", code=1).stderr
+    assert "no run 1;" in rag("eval", "compare", "1", "2", code=2).stderr
 
 
 @pytest.mark.model
@@ -124,10 +124,11 @@ def test_a_collection_that_is_there_is_asked_as_it_is(judged, tmp_path):
     assert "name the collection" in rag("eval", "run", "own.jsonl", code=2).stderr
     (docs / "rice.md").unlink()
     rag("ingest", docs)
-    assert (
-        "1 of the 4 documents judged in own"
-        in rag("eval", "run", "own.jsonl", "-c", "default", code=2).stderr
-    )
+    less = rag("eval", "run", "own.jsonl", "-c", "default", "--system", "as-set", "--json")
+    assert "1 judged document not in the collection, such as rice.md" in less.stderr
+    assert json.loads(less.stdout)["runs"][0]["scores"]["R@100"] == pytest.approx(6 / 7)
+    # Both were judged by the same set, whatever the collection held.
+    assert told("eval", "compare", "1", "2", "--measure", "R@100")["comparisons"][0]["losses"] == 1
 
 
 @pytest.mark.parametrize(
@@ -145,4 +146,4 @@ def test_a_system_that_cannot_be_is_told_before_anything_is_taken_in(judged, sys
 
 
 def test_without_runs_there_is_a_hint(judged):
-    assert "rag eval run" in rag("eval", "runs", code=1).stderr
+    assert "rag eval run" in rag("eval", "runs", code=2).stderr

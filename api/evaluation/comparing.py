@@ -12,6 +12,8 @@ from rag.evaluate.compare import LOWER_IS_BETTER
 
 MAIN = ("nDCG@10", "R@100", "RR@10", "Evidence@1000tok", "FalseAnswers")
 """What is compared unless measures are named: those of them that the runs have."""
+FEWEST = 6
+"""Questions that a measure must have to be among those: of fewer no verdict can come, whatever they say."""
 TOP = 3
 """Documents shown of each side."""
 
@@ -91,7 +93,9 @@ def compare_runs(
     names = _names(runs)
     values = {name: {**run.by_query, **run.costs} for name, run in zip(names, runs, strict=True)}
     shared = [measure for measure in values[names[0]] if all(measure in each for each in values.values())]
-    wanted = tuple(measures) or tuple(measure for measure in MAIN if measure in shared)
+    wanted = tuple(measures) or tuple(
+        measure for measure in MAIN if measure in shared and len(values[names[0]][measure]) >= FEWEST
+    )
     if missing := [measure for measure in wanted if measure not in shared]:
         raise EvaluationError(
             f"no measure {missing[0]!r} in all of the runs; they share {', '.join(shared) or 'none'}"
@@ -104,7 +108,7 @@ def compare_runs(
         measures=wanted,
         margin=margin,
         alpha=alpha,
-        clusters=_clusters(runs[0], cluster),
+        clusters=clusters(runs[0], cluster),
     )
     old = values[names[0]]
     return Compared(
@@ -149,16 +153,18 @@ def _names(runs: Sequence[Evaluation]) -> tuple[str, ...]:
     )
 
 
-def _clusters(run: Evaluation, key: str) -> dict[str, str] | None:
+def clusters(run: Evaluation, key: str) -> dict[str, str] | None:
+    """Query id -> the value of ``key`` in the questions' metadata; None without a key. Raises
+    EvaluationError where no question has it."""
     if not key:
         return None
-    clusters = {query.id: str(query.metadata[key]) for query in run.questions if key in query.metadata}
-    if not clusters:
+    found = {query.id: str(query.metadata[key]) for query in run.questions if key in query.metadata}
+    if not found:
         known = sorted({name for query in run.questions for name in query.metadata})
         raise EvaluationError(
             f"no question has {key!r} among its metadata; there is {', '.join(known) or 'none'}"
         )
-    return clusters
+    return found
 
 
 def _moved(old: Evaluation, new: Evaluation, measure: str, most: int) -> tuple[Moved, ...]:

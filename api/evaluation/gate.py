@@ -46,7 +46,7 @@ def _judged(one: Comparison) -> tuple[Outcome, str]:
         return "passed", one.sentence
     if one.verdict == "worse":
         return "failed", one.sentence
-    if worst >= -one.margin and worst != -np.inf:
+    if worst >= -one.margin and one.detectable != np.inf:  # infinite: of so few questions none can tell
         return "passed", f"not worse by more than {one.margin:g}: {one.sentence}"
     return "cannot tell", one.sentence
 

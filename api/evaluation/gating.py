@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from api.evaluation.comparing import Compared, compare_runs
 from api.evaluation.gate import TIMES, Check, as_json, cost, exit_code, quality
-from api.evaluation.running import Count, Tell, evaluate_set, texts_of
-from api.evaluation.runs import find_run, remeasured
+from api.evaluation.running import Count, Tell, evaluate_set
+from api.evaluation.runs import by_now, find_run
 from api.evaluation.sets import find_set
 from api.evaluation.systems import SystemSettings, read_system
 from rag.errors import EvaluationError
-from rag.evaluate import Evaluation, JudgedSet
+from rag.evaluate import Evaluation
 
 if TYPE_CHECKING:
     from api.services import Services
@@ -71,8 +71,7 @@ def gated(
         candidate = made[-1]
         if timed:
             beside = made[0]
-    texts = texts_of(services, judged, wanted.collection)
-    both = [_by(judged, run, texts) for run in (baseline, candidate)]
+    both = [by_now(services, run, judged) for run in (baseline, candidate)]
     compared = compare_runs(
         both, measures=wanted.measures, margin=wanted.margin, alpha=wanted.alpha, cluster=wanted.cluster
     )
@@ -94,7 +93,3 @@ def _again(baseline: Evaluation) -> SystemSettings:
             "its times; leave cpu_ms and ms out of --at-most"
         )
     return SystemSettings(BASELINE, changes)
-
-
-def _by(judged: JudgedSet, run: Evaluation, texts: Mapping[str, str]) -> Evaluation:
-    return run if run.set_digest == judged.digest else remeasured(run, judged, texts)

@@ -10,21 +10,20 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from api.evaluation.systems import SystemSettings
-from api.naming import ids_of
 from api.settings import changed
 from ingest.decide import texts_source
 from ingest.job import Progress
 from rag.context import Between, fit
-from rag.errors import EvaluationError, UnknownDocument
+from rag.errors import EvaluationError
 from rag.evaluate import MEASURES, Evaluation, Found, JudgedSet, document_scores, evaluate
-from rag.evaluate.anchors import gold
+from rag.evaluate.anchors import gold, resolved
 from rag.evaluate.evidence import Gold, Span
 from rag.evaluate.measure import System
 from rag.support import gather
@@ -64,12 +63,16 @@ def evaluate_set(
     measures: Sequence[str] = MEASURES,
     on_ingest: Tell = lambda _: None,
     on_query: Count = lambda *_: None,
+    on_missing: Callable[[int, str], None] = lambda *_: None,
 ) -> list[Evaluation]:
     """Measure every system on a judged set; one evaluation a system, in their order, not kept yet.
 
     With ``collection`` its documents are those judged, by id or by the end of one; else the set's own are
-    taken in. Raises EvaluationError for a set without documents where no collection is named, for systems
-    that would cut or embed a collection's documents anew, and what an ingest or a search raises.
+    taken in. ``on_missing`` hears how many judged documents are not in it, and one of them: nothing can find
+    those, which counts.
+
+    Raises EvaluationError for a set without documents where no collection is named, for systems that would
+    cut or embed a collection's documents anew, and what an ingest or a search raises.
     """
     names = [system.name for system in systems]
     if len(set(names)) < len(names):
@@ -81,18 +84,22 @@ def evaluate_set(
                     f"system {system.name!r} changes {', '.join(system.own_collection)}: the documents of "
                     f"{collection!r} are kept otherwise; name no collection, for a set that brings documents"
                 )
-        judged = _resolved(services, judged, collection)
     elif judged.corpus is None:
         raise EvaluationError(
             f"{judged.name} has no documents of its own: name the collection that holds them (--collection)"
         )
+    digest = judged.digest  # of the set as it was given, whatever collection it is asked of
+    if collection:
+        there = {document.id for document in services.catalogue().documents(collection)}
+        judged = resolved(judged, there, tell=on_missing)
     judged = _with_documents(judged)
     made: dict[str, Evaluation] = {}
     for group in _groups(systems):
         with _place(services, judged, group[0], collection, on_ingest) as place:
             spans = gold(judged, place.texts) if any(each.quotation for each in judged.judgements) else None
             for system in group:
-                made[system.name] = _evaluated(place, judged, system, spans, measures, on_query)
+                one = _evaluated(place, judged, system, spans, measures, on_query)
+                made[system.name] = replace(one, set_digest=digest)
     return [made[name] for name in names]
 
 
@@ -124,7 +131,6 @@ def _evaluated(
     return replace(
         one,
         set_name=judged.name,
-        set_digest=judged.digest,
         settings=_made_of(place, system),
         facts=place.facts,
         at=stamp(datetime.now(UTC)),
@@ -224,31 +230,6 @@ def _size(services: Services, collection: str) -> dict[str, float]:
         folder = services.settings.data / "indexes" / info.generation.folder
         facts["index_bytes"] = float(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
     return facts
-
-
-def _resolved(services: Services, judged: JudgedSet, collection: str) -> JudgedSet:
-    """The set with the collection's ids in place of their ends.
-
-    Raises EvaluationError where a judged document is not there: whatever is asked could not find it.
-    """
-    ids = {document.id for document in services.catalogue().documents(collection)}
-    names = {each.document_id for each in judged.judgements}
-    meant: dict[str, str] = {}
-    for name in names:
-        with suppress(UnknownDocument):
-            [meant[name]] = ids_of([name], ids, collection=collection)
-    if missing := sorted(names - set(meant)):
-        raise EvaluationError(
-            f"{len(missing)} of the {len(names)} documents judged in {judged.name} are not in "
-            f"{collection!r}, such as {missing[0]!r}; rag eval status {judged.name} -c {collection} "
-            "tells which judgements that concerns, and mends those that it can"
-        )
-    return JudgedSet.of(
-        judged.name,
-        judged.questions,
-        [replace(each, document_id=meant[each.document_id]) for each in judged.judgements],
-        unanswerable=judged.unanswerable,
-    )
 
 
 def _with_documents(judged: JudgedSet) -> JudgedSet:

@@ -12,7 +12,7 @@ from api.evaluation.running import texts_of
 from api.evaluation.sets import find_set
 from rag.errors import EvaluationError, NotFound
 from rag.evaluate import MEASURES, Evaluation, JudgedSet, measured
-from rag.evaluate.anchors import gold
+from rag.evaluate.anchors import gold, resolved
 from rag.evaluate.measure import evidence_by_query, false_answers
 
 if TYPE_CHECKING:
@@ -48,8 +48,21 @@ def _from_file(path: Path) -> Evaluation:
 def measured_again(services: Services, runs: Sequence[Evaluation], name: str) -> list[Evaluation]:
     """Runs by the judgements that a set has now. Raises as :func:`api.evaluation.sets.find_set`."""
     judged = find_set(services, name)
-    texts = texts_of(services, judged)
-    return [remeasured(run, judged, texts or None) for run in runs]
+    return [by_now(services, run, judged) for run in runs]
+
+
+def by_now(services: Services, run: Evaluation, judged: JudgedSet) -> Evaluation:
+    """The run by what a set says now, its documents being where the run found them.
+
+    Raises EvaluationError.
+    """
+    if run.set_digest == judged.digest:
+        return run
+    collection = str(run.settings.get("collection", ""))
+    there = {info.id for info in services.catalogue().documents(collection)} if collection else set()
+    here = resolved(judged, there) if collection else judged
+    texts = texts_of(services, here, collection)
+    return replace(remeasured(run, here, texts or None), set_digest=judged.digest)
 
 
 def remeasured(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rag.errors import EvaluationError, NotFound
 from rag.evaluate import Evaluation, JudgedSet, Run, measured
-from rag.evaluate.anchors import Located, anchored, locate_all, meant, mended, resolved
+from rag.evaluate.anchors import Located, anchored, locate_all, mended, resolved
 from rag.evaluate.formats.beir import documents_of
 from rag.evaluate.formats.lines import Tell, quiet
 from rag.evaluate.quotations import Names
@@ -70,7 +70,7 @@ def find_set(
             f"{reference!r} is a kept set: --queries and --qrels are for sets that lie in files"
         )
     with services.evaluations() as store:
-        judged = meant(store.judged_set(reference))
+        judged = store.judged_set(reference)
     corpus = Path(kept[reference]) / "corpus.jsonl" if kept[reference] else None
     if corpus is None or not corpus.is_file():
         return judged

@@ -20,7 +20,7 @@ from indexes.store import Store, transaction
 from rag.errors import NotFound
 from rag.evaluate import Evaluation, JudgedSet, Judgement
 from rag.trace import stamp
-from rag.types import Query
+from rag.types import Metadata, Query
 
 PATIENCE = 5.0
 """Seconds to wait for another writer, who needs milliseconds."""
@@ -190,7 +190,7 @@ class EvaluationStore:
             for id, text, metadata, unanswerable in db.execute(
                 "SELECT id, text, metadata, unanswerable FROM questions WHERE set_id = ? ORDER BY key", (key,)
             ):
-                asked[unanswerable].append(Query(id, text, metadata=json.loads(metadata)))
+                asked[unanswerable].append(Query(id, text, metadata=_metadata(metadata)))
             return JudgedSet.of(name, asked[0], _judgements(db, key), unanswerable=asked[1])
 
     def sets(self) -> list[KeptSet]:
@@ -224,6 +224,11 @@ class EvaluationStore:
         """Every judgement ever made in a set, in order. Raises NotFound."""
         with self.store.reading() as db:
             return _judgements(db, _key(db, name))
+
+
+def _metadata(text: str) -> Metadata:
+    given = json.loads(text)
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
 
 
 def _now() -> str:

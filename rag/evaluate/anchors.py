@@ -16,12 +16,10 @@ from typing import Literal, TypeAlias
 from rag.errors import EvaluationError
 from rag.evaluate.evidence import Gold, Span
 from rag.evaluate.judged import JudgedSet
-from rag.evaluate.judgements import Judgement, quoted
+from rag.evaluate.judgements import Judgement, quoted, withdrawn
 from rag.evaluate.quotations import Names, Shelf, Text
 
 Status: TypeAlias = Literal["intact", "moved", "lost"]
-TAKEN_BACK = "moved: judged where it stands now"
-"""The note of a judgement whose words moved away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,24 +135,18 @@ def anchored(judgements: Iterable[Judgement], texts: Mapping[str, str]) -> list[
 
 def mended(located: Iterable[Located]) -> list[Judgement]:
     """What to add to what was judged, so that those that moved stand where they stand now: each of them, and
-    before it one that takes back the old place, graded 0 (:func:`meant` leaves those out).
+    before it one that withdraws what was said of the old place.
 
+    >>> from rag.evaluate.judgements import last_words
     >>> one = quoted("q", "d", "We open at nine.", 8, 15, grade=2)
-    >>> [(each.start, each.grade) for each in mended([locate(one, "So: We open at nine.")])]
-    [(8, 0), (12, 2)]
+    >>> [each.start for each in last_words([one, *mended([locate(one, "So: We open at nine.")])])]
+    [12]
     """
     added = []
     for each in located:
         if each.status == "moved" and each.now is not None:
-            added += [replace(each.judgement, grade=0, note=TAKEN_BACK), each.now]
+            added += [withdrawn(each.judgement), each.now]
     return added
-
-
-def meant(judged: JudgedSet) -> JudgedSet:
-    """The set without what :func:`mended` took back, as if it had never been said."""
-    kept = [each for each in judged.judgements if not (each.grade == 0 and each.note == TAKEN_BACK)]
-    asked, none = judged.questions, judged.unanswerable
-    return JudgedSet.of(judged.name, asked, kept, unanswerable=none, corpus=judged.corpus)
 
 
 def resolved(

@@ -8,7 +8,7 @@ nothing is overwritten, and the last word of each of them counts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -17,6 +17,8 @@ Qrels: TypeAlias = Mapping[str, Mapping[str, int]]
 
 AROUND = 32
 """Characters before and after a quotation kept with it, to tell places that read alike apart."""
+WITHDRAWN = -(2**31)
+"""The grade that takes back what the same judge said of the same words, as if it had never been said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,9 @@ class Judgement:
     def as_json(self) -> dict[str, Any]:
         """Plain data, without what is empty."""
         plain = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {name: value for name, value in plain.items() if value not in ("", -1)}
+        return {
+            name: value for name, value in plain.items() if value != "" and (name, value) != ("start", -1)
+        }
 
 
 def quoted(query_id: str, document_id: str, text: str, start: int, end: int, **more: Any) -> Judgement:
@@ -58,18 +62,25 @@ def quoted(query_id: str, document_id: str, text: str, start: int, end: int, **m
     )
 
 
+def withdrawn(judgement: Judgement) -> Judgement:
+    """What takes a judgement back, to be added after it."""
+    return replace(judgement, grade=WITHDRAWN)
+
+
 def last_words(judgements: Iterable[Judgement]) -> list[Judgement]:
-    """Those that no later one of the same judge, on the same question and words, has replaced.
+    """Those that no later one of the same judge, on the same question and words, has replaced or withdrawn.
 
     >>> first, second = Judgement("q", "d", 1, judge="ana"), Judgement("q", "d", 2, judge="ana")
     >>> [each.grade for each in last_words([first, second])]
     [2]
+    >>> last_words([first, withdrawn(first)])
+    []
     """
     said: dict[tuple[str, str, str, str, int], Judgement] = {}
     for each in judgements:
         at = each.start if each.quotation else -1
         said[each.judge, each.query_id, each.document_id, each.quotation, at] = each
-    return list(said.values())
+    return [each for each in said.values() if each.grade != WITHDRAWN]
 
 
 def consensus(judgements: Iterable[Judgement]) -> Qrels:

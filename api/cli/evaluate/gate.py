@@ -79,5 +79,5 @@ def gate(
         print_json({"exit": code, "checks": gates.as_json(checks), **compared.as_json()})
     else:
         for check in checks:
-            typer.echo(one_line(f"{check.outcome:<11}  {check.name}: {check.message}"))
+            typer.echo(f"{check.outcome:<11}  {one_line(check.message)}")
     raise typer.Exit(code)

@@ -80,6 +80,7 @@ def run(
             measures=measure or MEASURES,
             on_ingest=tell,
             on_query=counted(quiet=as_json),
+            on_missing=tell_missing,
         )
         with wired.evaluations(create=True) as store:
             found = [store.add(each) for each in found]
@@ -87,6 +88,12 @@ def run(
         print_json({"set": judged.name, "digest": judged.digest, "runs": [each.summary() for each in found]})
     else:
         tell_runs(found)
+
+
+def tell_missing(count: int, example: str) -> None:
+    """Say on stderr how many judged documents the collection does not hold."""
+    told = f"{number(count, 'judged document')} not in the collection, such as {example}: found by nothing, "
+    typer.echo(one_line(told + "which counts; rag eval status tells more"), err=True)
 
 
 def tell_runs(runs: Sequence[Evaluation]) -> None:

@@ -14,7 +14,8 @@ test: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest -n 3 --dist loadfile  # three on two cores: tests wait for the disk too
+	# CI=1: hypothesis tries the same examples every time. Three on two cores: tests wait for the disk too.
+	CI=1 $(VENV)/bin/pytest -n 3 --dist loadfile
 
 $(VENV)/.installed: pyproject.toml tools/setup.sh
 	PYTHON="$(PYTHON)" sh tools/setup.sh $(VENV)

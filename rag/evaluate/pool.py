@@ -76,13 +76,20 @@ def worth(rankings: Sequence[Sequence[T]], *, cutoff: int = CUTOFF) -> dict[T, f
 
 
 def most_telling(rankings: Sequence[Sequence[T]], depth: int, *, seed: str = "") -> list[T]:
-    """The pool of one question, what is worth most first; among equals in :func:`blind` order.
+    """The pool of one question, what is worth most first. Of what is worth the same (all that a single system
+    found, say) what anybody placed highest comes first, and of equals there :func:`blind` order decides.
 
-    >>> most_telling([["a", "b", "c"], ["a", "c", "b"]], 3)[-1]
-    'a'
+    >>> most_telling([["a", "b", "c"], ["a", "c", "b"]], 3)[-1], most_telling([["x", "y", "z"]], 2)
+    ('a', ['x', 'y'])
     """
     value = worth(rankings)
-    return sorted(blind(pooled(rankings, depth), seed=seed), key=lambda item: -round(value[item], 9))
+    best: dict[T, int] = {}
+    for ranking in rankings:
+        for rank, item in enumerate(ranking):
+            best[item] = min(rank, best.get(item, rank))
+    return sorted(
+        blind(pooled(rankings, depth), seed=seed), key=lambda item: (-round(value[item], 9), best[item])
+    )
 
 
 def _apart(placed: Sequence[float]) -> float:

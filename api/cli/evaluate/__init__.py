@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from api.cli.evaluate import compare, gate, prompts, run, runs, sets, synth
+from api.cli.evaluate import compare, gate, prompts, report, run, runs, sets, synth
 
 app = typer.Typer(no_args_is_help=True, help="How good it is, by people's judgements, and what helped.")
 
@@ -19,6 +19,7 @@ app.command("runs")(runs.runs)
 app.command("remove")(runs.remove)
 app.command("compare")(compare.compare)
 app.command("gate")(gate.gate)
+app.command("report")(report.report)
 app.command("import")(sets.import_)
 app.command("export")(sets.export)
 app.command("sets")(sets.sets)

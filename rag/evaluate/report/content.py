@@ -5,29 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from rag.errors import EvaluationError
+from rag.evaluate.anchors import resolved
 from rag.evaluate.compare import LOWER_IS_BETTER, Clusters, Comparison, compare
 from rag.evaluate.judged import JudgedSet
 from rag.evaluate.measure import Evaluation
-from rag.evaluate.paired import bootstrap
+from rag.evaluate.report.cells import Cell, cell
 from rag.evaluate.report.curve import Curve, curves
 from rag.evaluate.report.groups import Group, groups
 from rag.evaluate.report.moved import Lookup, Moved, moved, own
 
 NOT_TESTED = ("Judged@", "Precision@", "IoU@")
 """How these begin that describe a run and are no aim: of them there is an interval, and no verdict."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A system's mean in one measure over its ``questions``, and the interval (95 %) it lies in."""
-
-    mean: float
-    low: float
-    high: float
-    questions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +61,11 @@ class Report:
         return max((cell.questions for cell in self.cells.get(self.main, {}).values()), default=0)
 
     @property
+    def drawn(self) -> tuple[str, ...]:
+        """The measures with a plot: those that are tested, or all where none is; the others are in tables."""
+        return self.tested or tuple(self.cells)
+
+    @property
     def main(self) -> str:
         """The measure that stands for quality where there is room for one; "" where nothing was measured."""
         return self.tested[0] if self.tested else next(iter(self.cells), "")
@@ -94,11 +88,11 @@ def report(
 ) -> Report:
     """What there is to say of these runs, all of one judged set.
 
-    ``baseline`` is a run's id or system, the first run where it is empty. ``measures`` are those that get a
-    verdict, all corrected together: where none are named, every one in common but for those in
+    ``baseline`` is a run's id or system, the first run where it is empty. ``measures``, costs too, get a
+    verdict, all corrected together: where none are named, every measure in common but for those in
     ``NOT_TESTED``. ``margin`` is the difference that does not matter, ``clusters`` (query id -> cluster) what
-    questions hang together. With the ``judged`` set, documents are shown with their grades; with
-    ``documents`` (ids -> those there are), or a set that has its own, with titles and texts.
+    questions hang together. With the set that they were ``judged`` by, documents are shown with their grades;
+    with ``documents`` (ids -> those there are), or a set that has its own, with titles and texts.
 
     Raises EvaluationError for runs that cannot stand side by side, an unknown baseline or measure.
 
@@ -111,7 +105,7 @@ def report(
     (('a', 'b'), 'a', ['equivalent'])
     """
     alike(evaluations)
-    runs = _named(evaluations)
+    runs = _named([_with_costs(one, measures) for one in evaluations])
     chosen = _baseline(runs, baseline)
     everything = dict.fromkeys(measure for one in runs.values() for measure in one.scores)
     common = [measure for measure in everything if all(measure in one.scores for one in runs.values())]
@@ -124,8 +118,8 @@ def report(
     comparisons: tuple[Comparison, ...] = ()
     if len(runs) > 1 and tested:
         comparisons = compare(values, baseline=chosen, measures=tested, margin=margin, clusters=clusters)
-    if judged is not None and judged.digest != evaluations[0].set_digest:
-        judged = None  # other judgements than those that the figures rest on
+    if judged is not None:
+        judged = _as_found(judged, evaluations) if judged.digest == evaluations[0].set_digest else None
     made = Report(
         runs=runs,
         baseline=chosen,
@@ -133,7 +127,7 @@ def report(
         tested=tested,
         cells={
             measure: {
-                name: _cell(one.by_query[measure], clusters)
+                name: cell(one.by_query[measure], clusters)
                 for name, one in runs.items()
                 if measure in one.scores
             }
@@ -194,6 +188,21 @@ def _named(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:
     return named
 
 
+def _as_found(judged: JudgedSet, evaluations: Sequence[Evaluation]) -> JudgedSet:
+    """The set with the ids of what was found, where its judgements name documents by the end of theirs."""
+    found = {id for one in evaluations for ranking in one.run.results.values() for id, _ in ranking}
+    try:
+        return resolved(judged, found)
+    except EvaluationError:  # a name that fits several, or none that fits: grades are shown where ids agree
+        return judged
+
+
+def _with_costs(one: Evaluation, measures: Sequence[str]) -> Evaluation:
+    """A cost that is asked for counts among the measures."""
+    asked = {name: values for name, values in one.costs.items() if name in measures}
+    return replace(one, by_query={**one.by_query, **asked}) if asked else one
+
+
 def _baseline(runs: Mapping[str, Evaluation], wanted: str) -> str:
     if not wanted:
         return next(iter(runs))
@@ -205,10 +214,3 @@ def _baseline(runs: Mapping[str, Evaluation], wanted: str) -> str:
         return systems[0]
     there = ", ".join(f"{one.id} ({name})" if one.id else name for name, one in runs.items())
     raise EvaluationError(f"no run {wanted!r} among those reported to compare with; there are {there}")
-
-
-def _cell(values: Mapping[str, float], clusters: Clusters | None) -> Cell:
-    each = np.array(list(values.values()), np.float64)
-    _, place = np.unique([(clusters or {}).get(query, query) for query in values], return_inverse=True)
-    low, high = bootstrap(np.bincount(place, weights=each), np.bincount(place))
-    return Cell(float(each.mean()), low, high, len(each))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rag.evaluate.report.groups import Group
     from rag.evaluate.report.moved import Moved
 
-WIDTH, WIDE = 352, 540
+WIDTH, WIDE = 352, 440
 
 
 def waterfall(moved: Moved, measure: str, candidate: str, baseline: str, *, name: str) -> str:
@@ -106,7 +106,8 @@ def cost(made: Report, label: str, cost: str, values: Mapping[str, float], *, na
 
 
 def by_group(made: Report, groups: Sequence[Group], *, name: str) -> str:
-    """SVG of every group's means by system, with intervals."""
+    """SVG of the means by system, with intervals, of every group that has enough questions."""
+    groups = [group for group in groups if not group.too_few]
     labels = [f"{cut(group.value, 14)} ({group.questions:,})" for group in groups]
     height = max(26, 15 * len(made.runs) + 8)
 
@@ -115,20 +116,12 @@ def by_group(made: Report, groups: Sequence[Group], *, name: str) -> str:
         for row, group in enumerate(groups):
             if row:
                 axes.axhline(row - 0.5, color=LIGHT["grid"], linewidth=1)
-            if group.too_few:
-                axes.text(
-                    0.02,
-                    row,
-                    "too few questions",
-                    color=LIGHT["muted"],
-                    va="center",
-                    transform=axes.get_yaxis_transform(),
-                )
-            for place, (system, (mean, low, high)) in enumerate(group.cells.items()):
+            for place, (system, one) in enumerate(group.cells.items()):
                 offset = ((place + 0.5) / len(group.cells) - 0.5) * 0.84
-                interval(axes, mean, low, high, row + offset, Mark.of(made.systems.index(system)))
+                interval(axes, one.mean, one.low, one.high, row + offset, Mark.of(made.systems.index(system)))
         rows(axes, labels)
-        limits(axes, [end for group in groups for cell in group.cells.values() for end in cell])
+        cells = [one for group in groups for one in group.cells.values()]
+        limits(axes, [end for one in cells for end in (one.low, one.mean, one.high)])
 
     key = groups[0].key
     return svg(

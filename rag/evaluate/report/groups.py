@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from rag.evaluate.compare import Clusters, Comparison, compare
 from rag.evaluate.judged import JudgedSet
 from rag.evaluate.measure import Evaluation
-from rag.evaluate.paired import bootstrap
+from rag.evaluate.report.cells import Cell, cell
 
 ENOUGH = 10
 """Questions that a group needs to be compared: with fewer, one of them moves the mean by more than 0.1."""
@@ -34,7 +34,7 @@ class Group:
     key: str
     value: str
     questions: int
-    cells: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    cells: Mapping[str, Cell] = field(default_factory=dict)
     comparisons: Mapping[str, Comparison] = field(default_factory=dict)
 
     @property
@@ -53,7 +53,7 @@ def groups(
     """``measure`` by the metadata of the questions, and by the type of the documents that answer them where
     the judged set is there to tell; keys in the order of ``FIRST``, then by name, each group by size.
 
-    A key counts where it has from two to ``AT_MOST`` values, and at least one group of ``ENOUGH`` questions.
+    A key counts where it has up to ``AT_MOST`` values, and two groups or more of ``ENOUGH`` questions.
     """
     values = {name: one.by_query[measure] for name, one in runs.items()}
     common = [query for query in values[baseline] if all(query in each for each in values.values())]
@@ -77,10 +77,7 @@ def groups(
     for key, by_value in split.items():
         for value, queries in sorted(by_value.items(), key=lambda each: (-len(each[1]), each[0])):
             name = f"{key}: {value}"
-            cells = {
-                system: (sum(each.values()) / len(each), *bootstrap(list(each.values())))
-                for system, each in ((system, cut[system][name]) for system in runs if name in enough)
-            }
+            cells = {system: cell(cut[system][name], clusters) for system in runs if name in enough}
             found.append(Group(measure, key, value, len(queries), cells, compared.get(name, {})))
     return tuple(found)
 
@@ -99,7 +96,7 @@ def _split(one: Evaluation, queries: list[str], judged: JudgedSet | None) -> dic
     useful = {
         key: by_value
         for key, by_value in told.items()
-        if 2 <= len(by_value) <= AT_MOST and max(map(len, by_value.values())) >= ENOUGH
+        if len(by_value) <= AT_MOST and sum(len(queries) >= ENOUGH for queries in by_value.values()) > 1
     }
     order = sorted(useful, key=lambda key: (FIRST.index(key) if key in FIRST else len(FIRST), key))
     return {key: useful[key] for key in order[:KEYS]}

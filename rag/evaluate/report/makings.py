@@ -41,7 +41,8 @@ class Cost:
     @property
     def plotted(self) -> bool:
         """Whether quality against it is worth a plot."""
-        return self.name in PLOTTED and len(self.values) > 1 and max(self.values.values()) > 0
+        taken = self.values.values()
+        return self.name in PLOTTED and len(taken) > 1 and max(taken) > 1.02 * min(taken)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from itertools import groupby
 
 from rag.evaluate.compare import Comparison
 from rag.evaluate.report import makings, telling, words
+from rag.evaluate.report.cells import Cell
 from rag.evaluate.report.content import Report
 from rag.evaluate.report.moved import Moved, Side
 
@@ -107,12 +108,15 @@ def _verdict(told: telling.Told) -> str:
 
 
 def _measures(made: Report) -> str:
-    rows = []
-    for name in made.systems:
-        cells = [cells.get(name) for cells in made.cells.values()]
-        shown = (f"{words.figure(c.mean)} ({words.between(c.low, c.high)})" if c else "–" for c in cells)
-        rows.append([code(name), *shown])
-    return table(["System", *map(code, made.cells)], rows)
+    rows = [
+        [code(measure), *(_mean(cells[name]) if name in cells else "–" for name in made.systems)]
+        for measure, cells in made.cells.items()
+    ]
+    return table(["Measure", *map(code, made.systems)], rows)
+
+
+def _mean(cell: Cell) -> str:
+    return f"{words.figure(cell.mean)} ({words.between(cell.low, cell.high)})"
 
 
 def _differences(made: Report) -> str:
@@ -143,12 +147,10 @@ def _groups(made: Report) -> list[str]:
             label = f"{code(group.value)} ({group.questions:,})"
             if group.too_few:
                 rows.append([label, "too few questions", "", "", "", "", ""])
-            for name, (mean, low, high) in group.cells.items():
+            for name, cell in group.cells.items():
                 one = group.comparisons.get(name)
                 compared = _compared(one) if one else ["", "baseline" if made.candidates else "", "", ""]
-                rows.append(
-                    [label, code(name), f"{words.figure(mean)} ({words.between(low, high)})", *compared]
-                )
+                rows.append([label, code(name), _mean(cell), *compared])
         shown = table([code(key), "System", "Mean", *_VERDICTS], rows)
         parts.append(_folded(f"By <code>{escape(words.plain(key))}</code>", shown))
     return parts
@@ -193,7 +195,7 @@ def _moved(made: Report, candidate: str, moved: Moved) -> str:
 
 def _side(side: Side) -> str:
     marks = ("✓ " if each.grade else "" for each in side.documents)
-    found = (f"{mark}{code(each.document_id)}" for mark, each in zip(marks, side.documents, strict=True))
+    found = (f"{mark}{code(each.name)}" for mark, each in zip(marks, side.documents, strict=True))
     return ", ".join(found) or "nothing"
 
 

@@ -23,10 +23,11 @@ PASSAGE = 280
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A document of a ranking. ``grade`` is None where nobody judged it, or the judgements are not at hand;
-    so are ``title`` and ``passage`` ("")."""
+    so are ``title`` and ``passage`` (""). ``name`` is its id without the folder common to all shown."""
 
     rank: int
     document_id: str
+    name: str
     grade: int | None = None
     title: str = ""
     passage: str = ""
@@ -114,7 +115,7 @@ def moved(
         for one in (old, runs[name])
         for document, _ in one.run.results.get(query, ())[:TOP]
     }
-    texts = documents(needed)
+    texts, folder = documents(needed), common_folder(needed)
     asked = {query.id: query for one in runs.values() for query in one.questions}
     return {
         name: Moved(
@@ -123,8 +124,8 @@ def moved(
                 Question(
                     asked.get(query, Query(query, "")),
                     difference,
-                    _side(old, query, measure, judged, texts),
-                    _side(runs[name], query, measure, judged, texts),
+                    _side(old, query, measure, judged, texts, folder),
+                    _side(runs[name], query, measure, judged, texts, folder),
                     _quotations(judged, query),
                 )
                 for difference, query in pairs
@@ -137,8 +138,26 @@ def moved(
     }
 
 
+def common_folder(ids: Set[str]) -> str:
+    """What all ids begin with, up to a slash: where they lie is the same for all, and nobody's business.
+
+    >>> common_folder({"file:///home/ana/es/a.md", "file:///home/ana/en/b.md"}), common_folder({"a/b"})
+    ('file:///home/ana/', '')
+    """
+    if len(ids) < 2:
+        return ""
+    first, last = min(ids), max(ids)
+    same = next((place for place, sign in enumerate(first) if last[place : place + 1] != sign), len(first))
+    return first[: first.rfind("/", 0, same) + 1]
+
+
 def _side(
-    one: Evaluation, query: str, measure: str, judged: JudgedSet | None, documents: Mapping[str, Document]
+    one: Evaluation,
+    query: str,
+    measure: str,
+    judged: JudgedSet | None,
+    documents: Mapping[str, Document],
+    folder: str,
 ) -> Side:
     ranking = one.run.results.get(query, ())
     grades = judged.qrels.get(query, {}) if judged is not None else {}
@@ -153,7 +172,11 @@ def _side(
             span = next((span for span in spans if span.document_id == document_id), None)
             start, end = (span.start, span.end) if span is not None else (0, 2 * PASSAGE)
             passage = cut(document.text[start:end], PASSAGE)
-        listed.append(Listed(rank, document_id, grades.get(document_id), title, passage))
+        listed.append(
+            Listed(
+                rank, document_id, document_id.removeprefix(folder), grades.get(document_id), title, passage
+            )
+        )
     first: int | None = None
     if judged is not None:
         relevant = (rank for rank, (id, _) in enumerate(ranking, 1) if grades.get(id, 0) > 0)

@@ -62,7 +62,7 @@ def html(made: Report) -> str:
 def _plots(made: Report) -> dict[str, str]:
     """Every plot by a name of its own."""
     plots = {}
-    for place, measure in enumerate(made.cells):
+    for place, measure in enumerate(made.drawn):
         plots[f"mean {measure}"] = systems.means(made, measure, name=f"mean{place}")
     if made.comparisons:
         for place, measure in enumerate(made.tested):
@@ -79,7 +79,7 @@ def _plots(made: Report) -> dict[str, str]:
     for place, (key, groups) in enumerate(groupby(made.groups, key=lambda group: group.key)):
         plots[f"groups {key}"] = figures.by_group(made, list(groups), name=f"groups{place}")
     if made.curves:
-        plots["no answer"] = figures.no_answer(made, name="no-answer")
+        plots["no answer"] = figures.no_answer(made, name="thresholds")
     return plots
 
 

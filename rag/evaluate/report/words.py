@@ -107,7 +107,7 @@ def amount(name: str, value: float) -> str:
         return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
     unit = " ms" if name.endswith("ms") else " s" if name.endswith("_s") else ""
     if unit:
-        return f"{value:,.1f}{unit}" if value < 100 else f"{value:,.0f}{unit}"
+        return f"{value:,.1f}{unit}" if 0 < value < 10 else f"{value:,.0f}{unit}"
     return f"{value:,.0f}" if value >= 100 or value == round(value) else f"{value:,.1f}"
 
 

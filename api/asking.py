@@ -59,7 +59,7 @@ class Asking:
         reranker: str | None = None,
         wanted: Mapping[str, Any] | None = None,
     ) -> tuple[SqliteCollection, Retriever, Embedder]:
-        """Collections by name, what searches them, and the embedder of their vectors."""
+        """Collections by name, what searches them, and what embeds the sentences of what is found."""
         parts = self._parts
         settings = replace(parts.settings.retrieval.retrieval_settings(), **(wanted or {}))
         if mode is not None:
@@ -76,7 +76,8 @@ class Asking:
             reranker=reader,
             rerank_weight=weight,
         )
-        return catalogue.collection(*names, embedder=embedder.info), retriever, embedder
+        sentences = self._embedders.remembering(catalogue, names)
+        return catalogue.collection(*names, embedder=embedder.info), retriever, sentences
 
     def pipeline(
         self, collection: Collections, template: PromptTemplate, *, chat: ChatModel | None

@@ -60,7 +60,7 @@ def calibrate_collection(
     collection = catalogue.collection(name)
     names = [document for each in asked for document in each.documents]
     ids = dict(zip(names, services.document_ids(names), strict=True))
-    embedder = services.answering_embedder()
+    embedder = services.sentence_embedder()
     yes: list[float] = []
     held: list[float] = []
     no: list[float] = []

@@ -12,6 +12,7 @@ from api.sections import EmbedderSection
 from indexes.catalogue import Catalogue
 from rag.embed import Precision, SentenceTransformerEmbedder, choose_precision, rate
 from rag.embed.precision import PROBE
+from rag.embed.remembering import RememberingEmbedder
 from rag.errors import EmbedderMismatch, LockHeld
 
 PATIENCE = 5.0
@@ -26,6 +27,7 @@ class Embedders:
         self._lock = threading.RLock()
         self._made: dict[str, SentenceTransformerEmbedder] = {}
         self._answering: dict[str, SentenceTransformerEmbedder] = {}
+        self._remembering: dict[str, RememberingEmbedder] = {}
 
     def configured(self, catalogue: Catalogue) -> SentenceTransformerEmbedder:
         """The embedder that the settings name.
@@ -78,6 +80,15 @@ class Embedders:
                 )
             self._answering[fingerprint] = embedder
             return embedder
+
+    def remembering(self, catalogue: Catalogue, collections: Sequence[str]) -> RememberingEmbedder:
+        """The same for what embeds the sentences of passages, which come again and again. Raises as
+        :meth:`answering`."""
+        embedder = self.answering(catalogue, collections)
+        with self._lock:
+            if embedder.info.fingerprint not in self._remembering:
+                self._remembering[embedder.info.fingerprint] = RememberingEmbedder(embedder)
+            return self._remembering[embedder.info.fingerprint]
 
     def _of(self, about: Mapping[str, Any]) -> SentenceTransformerEmbedder:
         name = json.dumps(about, sort_keys=True)

@@ -14,6 +14,7 @@ from api.settings import Settings
 from indexes.catalogue import Catalogue
 from ingest.chunk import Chunker
 from rag.embed import SentenceTransformerEmbedder
+from rag.embed.remembering import RememberingEmbedder
 from rag.errors import InvalidSetting
 from rag.protocols import ChatModel, Space
 
@@ -106,6 +107,10 @@ class Parts:
     def answering_embedder(self, name: str | None = None) -> SentenceTransformerEmbedder:
         """The embedder whose vectors a collection holds (None: that in use). Raises UnknownCollection."""
         return self._embedders.answering(self.catalogue(), self.settings.named(name))
+
+    def sentence_embedder(self, name: str | None = None) -> RememberingEmbedder:
+        """The same for the sentences of passages, which it remembers. Raises UnknownCollection."""
+        return self._embedders.remembering(self.catalogue(), self.settings.named(name))
 
     def chunker(self, embedder: SentenceTransformerEmbedder) -> Chunker:
         """The chunker that the settings describe, for what this embedder reads at a time."""

@@ -7,6 +7,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from rag.embed.precision import MIN_COSINE, PROBE
 from rag.embed.queue import BatchQueue
 from rag.embed.tokens import HubTokenizer
 from rag.errors import EmbedderError, ModelNotFound
+from rag.testing import HashEmbedder
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = open_model("all-MiniLM-L6-v2").path
@@ -510,3 +512,27 @@ def test_a_failed_batch_fails_its_own_callers_only():
     queue.close()
     with pytest.raises(RuntimeError, match="closed"):
         queue.run(["9"], ahead=False)
+
+
+def test_remembered_texts_are_embedded_once_and_the_oldest_are_forgotten():
+    from rag.embed.remembering import RememberingEmbedder
+
+    class Counting(HashEmbedder):
+        asked: ClassVar[list[str]] = []
+
+        def embed(self, texts, *, input_type):
+            self.asked.extend(f"{input_type} {text}" for text in texts)
+            return super().embed(texts, input_type=input_type)
+
+    own = Counting()
+    remembering = RememberingEmbedder(own, most=2)
+    rows = remembering.embed(["a", "b", "a"], input_type="document")
+    assert (rows == HashEmbedder().embed(["a", "b", "a"], input_type="document")).all()
+    assert own.asked == ["document a", "document b"]
+    remembering.embed(["b"], input_type="query")  # another text to a model with prefixes
+    assert own.asked[2:] == ["query b"]
+    remembering.embed(["b"], input_type="document")
+    assert len(own.asked) == 3
+    remembering.embed(["a"], input_type="document")
+    assert own.asked[3:] == ["document a"]
+    assert remembering.embed([], input_type="document").shape == (0, own.info.dim)

@@ -145,7 +145,7 @@ def _asked(place: _Place, system: SystemSettings, *, evidence: bool, strength: b
     read = place.services.read
     # How sure it is costs as much as ten searches, and only a hybrid search says so where answers are made.
     sure_of = strength and settings.retrieval.mode == "hybrid"
-    embedder = place.services.answering_embedder(place.collection) if sure_of else None
+    embedder = place.services.sentence_embedder(place.collection) if sure_of else None
 
     def ask(query: Query) -> Found:
         clock, started = time.perf_counter(), time.process_time()

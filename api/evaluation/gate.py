@@ -117,14 +117,14 @@ def junit(name: str, checks: Sequence[Check]) -> str:
 
     outcomes = [check.outcome for check in checks]
     root = ElementTree.Element("testsuites", name="rag eval gate")
-    counts = {"failures": outcomes.count("failed"), "skipped": outcomes.count("cannot tell")}
     suite = ElementTree.SubElement(
         root,
         "testsuite",
         name=xml_text(name),
         tests=str(len(checks)),
+        failures=str(outcomes.count("failed")),
         errors="0",
-        **{key: str(count) for key, count in counts.items()},
+        skipped=str(outcomes.count("cannot tell")),
     )
     for check in checks:
         case = ElementTree.SubElement(suite, "testcase", name=xml_text(check.name), classname=xml_text(name))

@@ -110,8 +110,8 @@ def tell_compared(compared: Compared) -> None:
     for name, questions in compared.moved.items():
         if questions:
             typer.echo(f"\nMoved most in {first.measure}, {one_line(compared.names[0])} to {one_line(name)}:")
-        for each in questions:
-            typer.echo(f"  {each.difference:+.3f}  {one_line(each.query_id)}  {one_line(each.text)}")
-            for sign, documents in (("-", each.before), ("+", each.after)):
+        for one in questions:
+            typer.echo(f"  {one.difference:+.3f}  {one_line(one.query_id)}  {one_line(one.text)}")
+            for sign, documents in (("-", one.before), ("+", one.after)):
                 told = ", ".join(short(document) for document in documents) or "nothing"
                 typer.echo(f"          {sign} {one_line(told)}")

@@ -147,7 +147,9 @@ def one_set(runs: Sequence[Evaluation]) -> None:
 def _names(runs: Sequence[Evaluation]) -> tuple[str, ...]:
     """Each run by its system, and by its number too where that is not enough."""
     systems = [run.system for run in runs]
-    names = [run.system if systems.count(run.system) == 1 else f"{run.system} ({run.id})" for run in runs]
+    names = [
+        f"{run.system} ({run.id})" if run.id and systems.count(run.system) > 1 else run.system for run in runs
+    ]
     return tuple(
         name if names.count(name) == 1 else f"{name} #{place}" for place, name in enumerate(names, 1)
     )

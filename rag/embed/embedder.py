@@ -7,7 +7,7 @@ import weakref
 from collections.abc import MutableMapping, Sequence
 from typing import Literal
 
-from rag.embed.engines import OnnxEngine, open_engine, precisions
+from rag.embed.engines import OnnxEngine, open_engine, precisions, runs_fast
 from rag.embed.locate import DEFAULT_MODEL, open_model
 from rag.embed.model import Precision, info_of
 from rag.embed.queue import BatchQueue, Engine
@@ -71,7 +71,7 @@ class SentenceTransformerEmbedder:
         Special tokens and the prefix are left out, and what is beyond ``info.max_tokens``. It runs in the
         caller's thread. Raises EmbedderError, also for a model that the fast path cannot run.
         """
-        engine = self._loaded()[0]
+        engine = self._loaded()[0] if runs_fast(self._model, self.precision) else None
         if not isinstance(engine, OnnxEngine):
             raise EmbedderError(
                 f"{self.info.name} in precision {self.precision} gives no token vectors: that needs a BERT or"

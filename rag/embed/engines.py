@@ -26,7 +26,7 @@ def open_engine(
 ) -> Engine:
     """The fastest engine that runs ``model`` in ``precision``. Raises EmbedderError where none can."""
     threads = threads or _cpus()
-    if precision != "bfloat16" and can_run(model):
+    if runs_fast(model, precision):
         return OnnxEngine(model, tokenizer, precision=precision, threads=threads)
     if precision == "int8" or not isinstance(model, ModelFolder):
         raise EmbedderError(
@@ -34,6 +34,11 @@ def open_engine(
             f" {', '.join(precisions(model))}, auto."
         )
     return TorchEngine(model, precision=precision, threads=threads)
+
+
+def runs_fast(model: Model, precision: Precision) -> bool:
+    """Whether ``open_engine`` gives an OnnxEngine, which gives the vectors of tokens too."""
+    return precision != "bfloat16" and can_run(model)
 
 
 def precisions(model: Model) -> tuple[Precision, ...]:

@@ -26,7 +26,7 @@ def open_engine(
 ) -> Engine:
     """The fastest engine that runs ``model`` in ``precision``. Raises EmbedderError where none can."""
     threads = threads or _cpus()
-    if runs_fast(model, precision):
+    if precision != "bfloat16" and runs_fast(model, precision):  # said twice for the types
         return OnnxEngine(model, tokenizer, precision=precision, threads=threads)
     if precision == "int8" or not isinstance(model, ModelFolder):
         raise EmbedderError(

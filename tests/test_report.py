@@ -228,6 +228,8 @@ def test_sentences_say_what_the_figures_say(made):
     unsure = replace(better, verdict="cannot tell", more_queries=1200)
     assert sentence(unsure).startswith("It cannot be told whether new is better or worse than old in nDCG@10")
     assert sentence(unsure).endswith("on; about 1,200 more would tell.")
+    same = replace(better, verdict="equivalent", low=0.0, high=0.0)
+    assert "give the same nDCG@10" in sentence(same)
     alike = replace(better, verdict="equivalent", margin=0.02)
     assert "lies within the margin of 0.02" in sentence(alike)
 

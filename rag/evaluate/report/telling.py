@@ -64,6 +64,11 @@ def sentence(one: Comparison, *, name: Name = plain) -> str:
     candidate, baseline, measure = name(one.candidate), name(one.baseline), name(one.measure)
     if one.verdict in ("better", "worse"):
         return f"{candidate} is {one.verdict} than {baseline} in {measure}: {means}, a difference of {apart}."
+    if one.verdict == "equivalent" and one.low == one.high == 0:
+        return (
+            f"{candidate} and {baseline} give the same {measure}, {figure(one.candidate_mean)}, on each of "
+            f"{one.queries:,} questions."
+        )
     if one.verdict == "equivalent":
         return (
             f"{candidate} is as good as {baseline} in {measure}: {means}; the difference, {apart}, lies "

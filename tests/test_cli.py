@@ -975,26 +975,6 @@ def judged(tmp_path: Path) -> Path:
 
 
 @model
-def test_eval_measures_the_legs_and_the_hybrid_and_leaves_no_collection(judged: Path, docs: Folder):
-    rag("ingest", docs.path)
-    kept = told("collections", "list")
-    measured = told("eval", "run", judged)
-    assert (measured["set"], measured["documents"], measured["queries"]) == ("tiny", 4, 2)
-    assert [row["system"] for row in measured["systems"]] == ["lexical", "vector", "hybrid"]
-    for row in measured["systems"]:
-        assert (row["scores"]["nDCG@10"], row["scores"]["R@100"]) == (1.0, 1.0), row
-    assert told("collections", "list") == kept
-    table = rag("eval", "run", judged, "--system", "lexical")
-    assert table.stdout.splitlines()[0] == "tiny: 4 documents, 4 chunks, 2 questions"
-    assert re.search(r"^system +nDCG@10 +R@100 .*CPU-ms/question$", table.stdout, re.M)
-    assert re.search(r"^lexical +1\.000 +1\.000 +\d", table.stdout, re.M)
-    assert "vector" not in table.stdout
-    assert "\x1b" not in table.stdout + table.stderr
-    assert told("collections", "list") == kept
-    rag("doctor")
-
-
-@model
 def test_second_evaluation_of_the_same_texts_embeds_no_document(
     judged: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -1013,7 +993,7 @@ def test_second_evaluation_of_the_same_texts_embeds_no_document(
     assert len(embedded) == 4
     second = told("eval", "run", judged)
     assert len(embedded) == 4
-    assert [row["scores"] for row in first["systems"]] == [row["scores"] for row in second["systems"]]
+    assert [run["scores"] for run in first["runs"]] == [run["scores"] for run in second["runs"]]
 
 
 @pytest.mark.parametrize(
@@ -1022,7 +1002,7 @@ def test_second_evaluation_of_the_same_texts_embeds_no_document(
         ("corpus.jsonl", '{"_id": "d1", "text": "x"}\nnot json\n', "corpus.jsonl:2: not JSON"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\n", "test.tsv:2: 2 columns"),
         ("queries.jsonl", '{"_id": "q1"}\n', "queries.jsonl:1"),
-        ("corpus.jsonl", None, "corpus.jsonl"),
+        ("corpus.jsonl", None, "name the collection"),
     ],
 )
 def test_malformed_set_is_refused_by_file_and_line_and_leaves_nothing_behind(

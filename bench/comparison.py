@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -147,7 +148,11 @@ def family(shape: Shape, queries: int, families: int, *, seed: int = 0, draws: i
     return rate(called, families)
 
 
-def printed(shape: Shape, queries: int, *, seed: int = 0, pairs: int = 200) -> float:
+PILOTS = 200
+
+
+@cache
+def printed(shape: Shape, queries: int, *, seed: int, pairs: int) -> float:
     """The gain g at which pairs with the gain g print that g is detectable, in the mean."""
     random = np.random.default_rng(seed)
     gain = 0.0
@@ -157,17 +162,21 @@ def printed(shape: Shape, queries: int, *, seed: int = 0, pairs: int = 200) -> f
     return gain
 
 
-def power(shape: Shape, queries: int, pairs: int, *, seed: int = 0, draws: int = 999) -> Rate:
+def power(
+    shape: Shape, queries: int, pairs: int, *, seed: int = 0, draws: int = 999, pilots: int = PILOTS
+) -> Rate:
     """Of pairs with the detectable difference, those called better."""
-    gain = printed(shape, queries, seed=seed)
+    gain = printed(shape, queries, seed=seed, pairs=pilots)
     random = np.random.default_rng(seed + 1)
     verdicts = [shape(random, queries, gain).compared(draws=draws).verdict for _ in range(pairs)]
     return rate(verdicts.count("better"), pairs)
 
 
-def equivalence(shape: Shape, queries: int, pairs: int, *, seed: int = 0, draws: int = 999) -> Rate:
+def equivalence(
+    shape: Shape, queries: int, pairs: int, *, seed: int = 0, draws: int = 999, pilots: int = PILOTS
+) -> Rate:
     """Of pairs that differ by the margin, half of them up and half down, those called equivalent."""
-    margin = printed(shape, queries, seed=seed)
+    margin = printed(shape, queries, seed=seed, pairs=pilots)
     random = np.random.default_rng(seed + 1)
     called = 0
     for number in range(pairs):
@@ -181,10 +190,17 @@ def equivalence(shape: Shape, queries: int, pairs: int, *, seed: int = 0, draws:
 
 
 def forecast(
-    shape: Shape, queries: int, pairs: int, *, margin: bool, seed: int = 0, draws: int = 999
+    shape: Shape,
+    queries: int,
+    pairs: int,
+    *,
+    margin: bool,
+    seed: int = 0,
+    draws: int = 999,
+    pilots: int = PILOTS,
 ) -> Rate:
     """Of pairs that could not be told, those that can be after ``more_queries`` more."""
-    gain = printed(shape, queries, seed=seed) / 2
+    gain = printed(shape, queries, seed=seed, pairs=pilots) / 2
     random = np.random.default_rng(seed + 1)
     told = tried = 0
     for pair in unsure(shape, random, queries, gain, pairs):

@@ -29,6 +29,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from api.services import Services, connect
 from api.settings import load
@@ -50,12 +51,13 @@ from rag.language import detect
 from rag.types import Query
 
 ROOT = Path(__file__).resolve().parent.parent
+BM25 = "BM25 alone"
 PEERS = {
     "txtai hybrid": "retrieve_txtai.py",
     "LlamaIndex fusion": "retrieve_llamaindex.py",
     "Haystack RRF": "retrieve_haystack.py",
     "LangChain ensemble": "retrieve_langchain.py",
-    "BM25 alone": "retrieve_bm25s.py",
+    BM25: "retrieve_bm25s.py",
 }
 SHARED_MODEL = "all-MiniLM-L6-v2"
 """The peers' weights. Ours with the same ones comes first: it is what all others are compared with."""
@@ -179,13 +181,9 @@ def peers(work: Work, names: Sequence[str], python: Path) -> list[Evaluation]:
     for texts in (work.passages, work.questions):
         made(texts.with_suffix(".npz"), [python, scripts / "vectors.py", texts])
     embedding_ms = float(np.load(work.questions.with_suffix(".npz"))["cpu_ms"])
-    shared = [(scripts / name).read_bytes() for name in ("common.py", "requirements.txt")]
     evaluations = []
     for name in names:
-        script = scripts / PEERS[name]
-        result = work.folder / f"{script.stem}-{digest([*shared, script.read_bytes()])}.json"
-        made(result, [python, script, work.passages, work.questions, work.language])
-        found = json.loads(result.read_text("utf-8"))
+        found = answered(work, name, python)
         embedding = embedding_ms if found["embeds"] else 0.0
         run = Run.of(name, found["run"])
         ids = [query.id for query in work.judged.queries]
@@ -198,6 +196,22 @@ def peers(work: Work, names: Sequence[str], python: Path) -> list[Evaluation]:
             )
         )
     return evaluations
+
+
+def answered(work: Work, name: str, python: Path) -> dict[str, Any]:
+    """What a peer's script wrote: ``run``, ``cpu_ms`` by question, and whether it ``embeds``."""
+    scripts = ROOT / "bench" / "peers"
+    script = scripts / PEERS[name]
+    parts = [each.read_bytes() for each in (scripts / "common.py", scripts / "requirements.txt", script)]
+    result = work.folder / f"{script.stem}-{digest(parts)}.json"
+    made(result, [python, script, work.passages, work.questions, work.language])
+    found: dict[str, Any] = json.loads(result.read_text("utf-8"))
+    return found
+
+
+def bm25s(work: Work, python: Path) -> Run:
+    """The run of BM25 alone."""
+    return Run.of(BM25, answered(work, BM25, python)["run"])
 
 
 def made(result: Path, command: Sequence[str | Path]) -> None:

@@ -168,8 +168,13 @@ class Spread(NamedTuple):
         """
         if math.isinf(self.error):
             return (-math.inf, math.inf)
-        ends = student((1 + level) / 2, self.freedom)
-        return (self.mean - self.error * self._t(ends), self.mean - self.error * self._t(-ends))
+        low, high = self.rejected(1 - level)
+        return (self.mean - self.error * high, self.mean - self.error * low)
+
+    def rejected(self, alpha: float) -> tuple[float, float]:
+        """Below and above which t :meth:`p` is at most ``alpha``."""
+        ends = student(1 - alpha / 2, self.freedom)
+        return (self._t(-ends), self._t(ends))
 
     def _t(self, cubic: float) -> float:
         """The t of which Hall's cubic is this: ``((1 + skew t / 3)^3 - 1) / skew + skew / 6``."""

@@ -34,9 +34,9 @@ def detectable(sums: _Floats, sizes: _Floats, *, alpha: float, exact: bool = Fal
     """The true mean difference that is seen at ``alpha`` with the chance POWER.
 
     ``sums`` and ``sizes`` are the clusters'; too few of them see nothing (infinite). ``exact`` is for
-    McNemar's test, which moves in whole questions: half a step of its count, on either side, is lost. Where
-    most differences are 0 a second bound holds: the ``fewest`` others have to be seen before any test can
-    decide.
+    McNemar's test, which moves in whole questions: half a step of its count, on either side, is lost. Skewed
+    differences are harder to see on one side than on the other; it is told for that side. Where most
+    differences are 0 a second bound holds: the ``fewest`` others have to be seen before any test can decide.
 
     >>> even = np.tile([0.1, -0.1], 20)
     >>> round(detectable(even, np.ones(40), alpha=0.05), 3)
@@ -48,7 +48,11 @@ def detectable(sums: _Floats, sizes: _Floats, *, alpha: float, exact: bool = Fal
     if len(sums) < least:
         return math.inf
     spread, questions = Spread.of(sums, sizes), float(sizes.sum())
-    seen = (student(1 - alpha / 2, spread.freedom) + student(POWER, spread.freedom)) * spread.error
+    ends = student(1 - alpha / 2, spread.freedom)
+    if not exact:
+        low, high = spread.rejected(alpha)
+        ends = max(ends, -low, high)
+    seen = (ends + student(POWER, spread.freedom)) * spread.error
     moved = np.abs(sums[sums != 0])
     if not len(moved):
         return seen

@@ -198,8 +198,8 @@ class Pipeline:
     def _answerable(self, rendered: Rendered) -> Rendered:
         if self._chat is None and rendered.trail is None:
             raise InvalidSetting(
-                f"prompt {rendered.template.name!r} takes no passages, so there is nothing to quote: it needs "
-                "a language model. Name one in [llm] model or RAG_LLM"
+                f"prompt {rendered.template.name!r} takes no passages, so there is nothing to quote: it "
+                "needs a language model. Name one in [llm] model or RAG_LLM"
             )
         return rendered
 

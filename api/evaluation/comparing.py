@@ -9,6 +9,7 @@ from typing import Any
 from rag.errors import EvaluationError
 from rag.evaluate import Comparison, Evaluation, compare
 from rag.evaluate.compare import LOWER_IS_BETTER
+from rag.evaluate.together import alike, named
 
 MAIN = ("nDCG@10", "R@100", "RR@10", "Evidence@1000tok", "FalseAnswers")
 """What is compared unless measures are named: those of them that the runs have."""
@@ -89,9 +90,10 @@ def compare_runs(
     """
     if len(runs) < 2:
         raise EvaluationError("name two runs or more: the first is what the others are compared with")
-    one_set(runs)
-    names = _names(runs)
-    values = {name: {**run.by_query, **run.costs} for name, run in zip(names, runs, strict=True)}
+    alike(runs)
+    by_name = named(runs)
+    names = tuple(by_name)
+    values = {name: {**run.by_query, **run.costs} for name, run in by_name.items()}
     shared = [measure for measure in values[names[0]] if all(measure in each for each in values.values())]
     wanted = tuple(measures) or tuple(
         measure for measure in MAIN if measure in shared and len(values[names[0]][measure]) >= FEWEST
@@ -124,34 +126,6 @@ def compare_runs(
             for name in names[1:]
             for measure in wanted
         },
-    )
-
-
-def one_set(runs: Sequence[Evaluation]) -> None:
-    """Raise EvaluationError unless all runs were judged alike: on one set, by the same judgements."""
-    first = runs[0]
-    for run in runs[1:]:
-        if run.set_digest == first.set_digest:
-            continue
-        if run.set_name != first.set_name:
-            raise EvaluationError(
-                f"run {run.id or run.system} is of the set {run.set_name!r}, run {first.id or first.system} "
-                f"of {first.set_name!r}: runs of one set can be compared"
-            )
-        raise EvaluationError(
-            f"the judgements of {run.set_name!r} changed between run {first.id or first.system} and run "
-            f"{run.id or run.system}: name the set (--set {run.set_name}) to measure all by those of now"
-        )
-
-
-def _names(runs: Sequence[Evaluation]) -> tuple[str, ...]:
-    """Each run by its system, and by its number too where that is not enough."""
-    systems = [run.system for run in runs]
-    names = [
-        f"{run.system} ({run.id})" if run.id and systems.count(run.system) > 1 else run.system for run in runs
-    ]
-    return tuple(
-        name if names.count(name) == 1 else f"{name} #{place}" for place, name in enumerate(names, 1)
     )
 
 

@@ -11,7 +11,8 @@ from api.evaluation.runs import find_run, measured_again
 from api.evaluation.sets import find_set
 from rag.errors import EvaluationError, NotFound, RagError
 from rag.evaluate import JudgedSet
-from rag.evaluate.report import Report, alike, html, markdown, overview, report
+from rag.evaluate.report import Report, html, markdown, overview, report
+from rag.evaluate.together import alike
 from rag.types import Document
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from rag.evaluate.report.cells import Cell, cell
 from rag.evaluate.report.curve import Curve, curves
 from rag.evaluate.report.groups import Group, groups
 from rag.evaluate.report.moved import Lookup, Moved, moved, own
+from rag.evaluate.together import alike, named
 
 NOT_TESTED = ("Judged@", "Precision@", "IoU@")
 """How these begin that describe a run and are no aim: of them there is an interval, and no verdict."""
@@ -105,7 +106,7 @@ def report(
     (('a', 'b'), 'a', ['equivalent'])
     """
     alike(evaluations)
-    runs = _named([_with_costs(one, measures) for one in evaluations])
+    runs = named([_with_costs(one, measures) for one in evaluations])
     chosen = _baseline(runs, baseline)
     everything = dict.fromkeys(measure for one in runs.values() for measure in one.scores)
     common = [measure for measure in everything if all(measure in one.scores for one in runs.values())]
@@ -145,47 +146,6 @@ def report(
         if made.main
         else {},
     )
-
-
-def alike(evaluations: Sequence[Evaluation]) -> None:
-    """Raises EvaluationError unless these are runs, each once, that were judged by the same judgements."""
-    if not evaluations:
-        raise EvaluationError("no runs to report: name one or several; `rag eval runs` lists them")
-    first = evaluations[0]
-    for place, one in enumerate(evaluations):
-        if one.id and any(one.id == other.id for other in evaluations[:place]):
-            raise EvaluationError(f"{run_name(one)} is named twice; name each run once")
-        if one.set_digest == first.set_digest and (one.set_digest or one.set_name == first.set_name):
-            continue
-        if one.set_name != first.set_name:
-            raise EvaluationError(
-                f"{run_name(first)} is of the set {first.set_name!r}, {run_name(one)} of {one.set_name!r}: "
-                "only runs on one set can be compared"
-            )
-        raise EvaluationError(
-            f"{run_name(first)} and {run_name(one)} were judged differently: the questions or judgements of "
-            f"{first.set_name!r} changed in between ({first.set_digest[:12]}, {one.set_digest[:12]}); "
-            f"name the set (--set {first.set_name}) to measure all by the judgements of now"
-        )
-
-
-def run_name(one: Evaluation) -> str:
-    """How a message names a run."""
-    return f"run {one.id} ({one.system})" if one.id else f"the run of {one.system}"
-
-
-def _named(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:
-    """By system; where two runs are of one system, by run as well."""
-    systems = [one.system for one in evaluations]
-    named: dict[str, Evaluation] = {}
-    for place, one in enumerate(evaluations, 1):
-        name = one.system or "unnamed"
-        if systems.count(one.system) > 1:
-            name = f"{name} ({one.id})" if one.id else f"{name} #{place}"
-        while name in named:
-            name += "'"
-        named[name] = one
-    return named
 
 
 def _as_found(judged: JudgedSet, evaluations: Sequence[Evaluation]) -> JudgedSet:

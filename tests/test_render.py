@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from api.cli import app
+from api.http import create_app
 from api.services import connect
 from api.settings import load
 from rag.answer import Answer
@@ -77,7 +78,7 @@ def test_asking_a_prompt_without_a_context_needs_a_model_and_no_collection(folde
 
 def test_over_http_a_prompt_is_named_and_no_file_is_read(folder: Path):
     with connect(load(start=folder, env=os.environ, overrides={})) as services:
-        services.way = "http"
+        create_app(services)
         with pytest.raises(UnknownPrompt, match="files are not read over HTTP"):
             next(iter(services.ask_events("hi", prompt=str(folder / "prompts" / "reply.prompty"))))
 

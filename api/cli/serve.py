@@ -19,7 +19,6 @@ def serve(
     from api.http import check_bind, create_app
 
     wired = services(data)
-    wired.way = "http"
     host = host or wired.settings.server.host
     check_bind(host)
     import uvicorn

@@ -18,6 +18,7 @@ def create_app(services: Needs) -> FastAPI:
 
     The schema is at /openapi.json. The interactive pages of FastAPI are off: they load from a CDN.
     """
+    services.way = "http"  # over which no prompt is a path, and every trace says so
     server = services.settings.server
     asking = Desk(workers=server.workers, queue=server.queue)
     taking_in = Desk(workers=1, queue=server.queue)

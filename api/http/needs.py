@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from ingest.job import IngestReport
     from rag.answer import Event
     from rag.retrieve import Trail
-    from rag.trace import Feedback
+    from rag.trace import Feedback, WayIn
 
 
 class Needs(Protocol):
     """Every method blocks and is called in a worker thread. All raise what :mod:`rag.errors` names."""
 
     settings: Settings
+    way: WayIn
 
     def trace(
         self, question: str, *, collection: Collections, k: int | None, where: Where, mode: str | None

@@ -122,8 +122,7 @@ def prepare(services: Services, path: Path, *, characters: int, questions: int) 
     """Ingest what is used of a set, and find its evidence among the chunks."""
     judged = examples(path) if (path / "questions.jsonl").exists() else read_beir(path)
     documents = some(list(judged.documents()), judged, characters)
-    if path.name not in {info.name for info in services.collections()}:
-        services.take_in([texts_source(documents)], collection=path.name)
+    services.take_in([texts_source(documents)], collection=path.name)  # what is there is not embedded again
     ids = {each.document_id for each in judged.judgements if each.grade > 0}
     here = {each.id for each in documents}
     catalogue = services.catalogue()

@@ -1,7 +1,7 @@
 """Does a synthetic set rank systems like people do? Kendall's tau, and the figures this version was given.
 
-The figures are in agreement.json beside this module; ``python -m bench.synthetic --write`` makes it, and
-nothing else does.
+The figures are in agreement.json beside this module, with what they come from: ``bench/synthetic.py``, which
+writes them with ``--write``.
 """
 
 from __future__ import annotations

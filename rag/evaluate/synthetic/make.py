@@ -22,7 +22,7 @@ JUDGE = "synthetic"
 MIX: Mapping[str, float] = MappingProxyType(
     {"heading": 1.0, "fact": 1.0, "terms": 1.0, "typo": 1.0, "paraphrase": 1.0, WRITTEN: 2.0}
 )
-"""Shares of the kinds. bench/README.md says what they were chosen by."""
+"""Shares of the kinds: equal, set before anything was measured. bench/README.md has tau kind by kind."""
 WITHIN = 50
 """A question stays when its evidence is among so many hits of at least one system."""
 TRIES = 5

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rag.errors import InvalidTemplate, PromptError
 from rag.prompts import PromptTemplate, load, names
 from rag.prompts.exchange import FORMATS, exported, format_of, imported
+from rag.prompts.filling import Filling
 from rag.prompts.testing.suite import read_suite
 from rag.types import clean_text
 
@@ -79,6 +80,11 @@ text = st.lists(st.sampled_from(SHARDS) | st.text(st.characters(codec="utf-8"), 
 
 def messages(template: PromptTemplate, values: dict) -> list[tuple[str, str]]:
     return [(each.role, each.content) for each in template.render(values).messages]
+
+
+def put_in(template: PromptTemplate, values: dict) -> dict:
+    """What values become before they are put in."""
+    return Filling(template.name, template.inputs, (), frozenset()).values(values)
 
 
 def prompt(*turns: tuple[str, list], inputs: str = "[{name: a}, {name: b}]") -> PromptTemplate:
@@ -162,7 +168,7 @@ def test_langchain_itself_formats_an_export_to_the_same_messages(system, user, a
         warnings.simplefilter("ignore")  # langchain says that its loads is new
         loaded = loads(made.files["t.langchain.json"], allowed_objects="all")
     wanted = messages(original, {"a": a, "b": b})
-    values = original._values({"a": a, "b": b})  # what a value becomes before it is put in
+    values = put_in(original, {"a": a, "b": b})
     formatted = [each.content.strip("\n") for each in loaded.format_messages(**values)]
     assert formatted == [content for _, content in wanted]
     assert [each.type for each in loaded.format_messages(**values)] == ["system", "human", "ai"]
@@ -180,7 +186,7 @@ def test_what_langchain_serialises_renders_here_as_it_formats_there(literal, a):
     )
     made = imported(dumps(theirs), format="langchain", name="t")
     ours = PromptTemplate.parse(made.files["t.prompty"])
-    value = ours._values({"a": a})["a"]
+    value = put_in(ours, {"a": a})["a"]
     expected = [str(each.content) for each in theirs.format_messages(a=value)]
     assert [content for _, content in messages(ours, {"a": a})] == [each.strip("\n") for each in expected]
 

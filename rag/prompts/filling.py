@@ -51,20 +51,20 @@ class Filling:
         """As :meth:`rag.prompts.template.PromptTemplate.render`, which says what it raises."""
         names = {each.name for each in self.inputs}
         if context is None or "context" not in names:
-            values = self._values(variables)
+            values = self.values(variables)
             messages = self._messages(values)
             return RenderedPrompt(messages, self._tokens(messages, values, count_tokens))
         if "context" in variables:
             raise PromptError(
                 f"prompt {self.name!r}: the context is given twice, retrieved and as a value; leave that out"
             )
-        values = self._values({**variables, "context": context.text})
+        values = self.values({**variables, "context": context.text})
         messages = self._messages(values)
         outside = "\n".join(message.content.replace(values["context"], "") for message in messages)
         if context.passages and f"passage-{context.nonce}" in outside:
             # A value names the fence: a guess, which is not to be right.
             context = replace(context, nonce=_not_in(outside, context.nonce))
-            values = self._values({**variables, "context": context.text})
+            values = self.values({**variables, "context": context.text})
             messages = self._messages(values)
         return RenderedPrompt(messages, self._tokens(messages, values, count_tokens), context.nonce)
 
@@ -82,7 +82,8 @@ class Filling:
             messages.append(Message(section.role, content))
         return tuple(messages)
 
-    def _values(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What is put in, by name: checked, with defaults, made neutral. Raises as :meth:`rendered`."""
         names = [each.name for each in self.inputs]
         unknown = sorted(set(given) - set(names))
         if unknown:

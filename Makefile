@@ -15,7 +15,7 @@ test: $(VENV)/.installed-test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	# CI=1: hypothesis tries the same examples every time. Three on two cores: tests wait for the disk too.
-	CI=1 $(VENV)/bin/pytest -n 3 --dist loadfile
+	CI=1 $(VENV)/bin/pytest -n 3 --dist loadfile --durations 15
 
 $(VENV)/.installed: pyproject.toml tools/setup.sh
 	PYTHON="$(PYTHON)" sh tools/setup.sh $(VENV)

@@ -83,7 +83,7 @@ class Filling:
         return tuple(messages)
 
     def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What is put in, by name: checked, with defaults, made neutral. Raises as :meth:`rendered`."""
+        """What is put in, by name: checked, and with defaults. Raises as :meth:`rendered`."""
         names = [each.name for each in self.inputs]
         unknown = sorted(set(given) - set(names))
         if unknown:

@@ -21,7 +21,7 @@ def alike(evaluations: Sequence[Evaluation]) -> None:
         if one.set_name != first.set_name:
             raise EvaluationError(
                 f"{run_name(first)} is of the set {first.set_name!r}, {run_name(one)} of {one.set_name!r}: "
-                "only runs on one set can be compared"
+                "only runs on one set can be compared; SET/SYSTEM, or a number, names one"
             )
         raise EvaluationError(
             f"{run_name(first)} and {run_name(one)} were judged differently: the questions or judgements of "

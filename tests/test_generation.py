@@ -225,7 +225,7 @@ def test_damaged_index_is_noticed_answered_without_and_repaired(tmp_path, damage
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "damage"),
-    [(kind, damage) for kind in KINDS for damage in DAMAGES if kind == "rabitq" or damage == "flip"],
+    [(kind, damage) for kind in KINDS for damage in DAMAGES if kind == "rabitq" or damage is flip],
 )
 def test_damage_to_any_file_is_noticed_answered_without_and_repaired(tmp_path, kind, damage):
     data, whole = tmp_path / "data", tmp_path / "whole"

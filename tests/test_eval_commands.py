@@ -28,6 +28,8 @@ ASKED = {
 @pytest.fixture
 def judged(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAG_EMBEDDER__MODEL", "all-MiniLM-L6-v2")
+    monkeypatch.setenv("RAG_EMBEDDER__PRECISION", "float32")
     folder = tmp_path / "small"
     (folder / "qrels").mkdir(parents=True)
     lines = [json.dumps({"_id": id, "text": text}) for id, text in TEXTS.items()]

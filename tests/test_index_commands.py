@@ -47,7 +47,7 @@ def told(*arguments: object, code: int = 0) -> object:
 
 
 def found() -> list:
-    return [told("search", f"When does the {subject} open?", "-k", 5) for subject in SUBJECTS]
+    return [told("search", f"When does the {subject} open?", "-k", 5) for subject in SUBJECTS[:2]]
 
 
 def test_status_says_what_answers_what_is_wanted_and_why(knowledge):

@@ -51,17 +51,6 @@ def _judged(one: Comparison) -> tuple[Outcome, str]:
     return "cannot tell", one.sentence
 
 
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """A candidate's cost over the baseline's, with its interval; ``limit`` is the most that is allowed."""
-
-    cost: str
-    value: float
-    low: float
-    high: float
-    limit: float
-
-
 def cost(baseline: Evaluation, candidate: Evaluation, limits: Mapping[str, float]) -> list[Check]:
     """A check for each cost in ``limits``, by the ratio of the candidate's sum to the baseline's.
 
@@ -72,22 +61,21 @@ def cost(baseline: Evaluation, candidate: Evaluation, limits: Mapping[str, float
     """
     checks = []
     for name, limit in limits.items():
-        ratio = _ratio(baseline, candidate, name, limit)
-        told = f"{name} {ratio.value:.3f} times that of {baseline.system} (at most {limit:g})"
-        if ratio.low != ratio.high:
-            told += f", [{ratio.low:.3f}, {ratio.high:.3f}]"
-        outcome: Outcome = (
-            "passed" if ratio.high <= limit else "failed" if ratio.low > limit else "cannot tell"
-        )
+        value, low, high = _ratio(baseline, candidate, name)
+        told = f"{name} {value:.3f} times that of {baseline.system} (at most {limit:g})"
+        if low != high:
+            told += f", [{low:.3f}, {high:.3f}]"
+        outcome: Outcome = "passed" if high <= limit else "failed" if low > limit else "cannot tell"
         checks.append(Check(f"{candidate.system}: {name}", outcome, told))
     return checks
 
 
-def _ratio(baseline: Evaluation, candidate: Evaluation, name: str, limit: float) -> Ratio:
+def _ratio(baseline: Evaluation, candidate: Evaluation, name: str) -> tuple[float, float, float]:
+    """The candidate's cost over the baseline's, and the interval's ends."""
     if name in baseline.facts and name in candidate.facts:
         old, new = baseline.facts[name], candidate.facts[name]
         value = new / old if old else float("inf")
-        return Ratio(name, value, value, value, limit)
+        return value, value, value
     before, after = baseline.costs.get(name, {}), candidate.costs.get(name, {})
     both = [query for query in before if query in after]
     if not both or not sum(before[query] for query in both):
@@ -98,7 +86,7 @@ def _ratio(baseline: Evaluation, candidate: Evaluation, name: str, limit: float)
     sums = pairs[drawn].sum(axis=1)
     low, high = np.quantile(sums[:, 1] / sums[:, 0], [0.025, 0.975])
     total = pairs.sum(axis=0)
-    return Ratio(name, float(total[1] / total[0]), float(low), float(high), limit)
+    return float(total[1] / total[0]), float(low), float(high)
 
 
 def exit_code(checks: Sequence[Check]) -> int:

@@ -13,7 +13,7 @@ from api.evaluation.sets import find_set
 from rag.errors import EvaluationError, NotFound
 from rag.evaluate import MEASURES, Evaluation, JudgedSet, measured
 from rag.evaluate.anchors import gold, resolved
-from rag.evaluate.measure import evidence_by_query, false_answers
+from rag.evaluate.measure import FALSE_ANSWERS, evidence_by_query, false_answers
 
 if TYPE_CHECKING:
     from api.services import Services
@@ -77,7 +77,7 @@ def remeasured(
     answered = [query.id for query in judged.queries if query.id in evaluation.run.results]
     if not answered:
         raise EvaluationError(f"run {evaluation.id} answered none of the questions of {judged.name}")
-    ranked = [name for name in evaluation.by_query if "tok" not in name and name != "FalseAnswers"]
+    ranked = [name for name in evaluation.by_query if "tok" not in name and name != FALSE_ANSWERS]
     by_query = dict(evaluation.by_query)
     by_query |= measured(evaluation.run, answered, judged.qrels, measures=ranked or MEASURES)
     if texts is not None and evaluation.shown:

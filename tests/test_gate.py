@@ -155,7 +155,9 @@ def test_what_moved_most_comes_first_with_what_each_side_found():
     compared = compare_runs([run("same", old), run("same", new)])
     assert compared.names == ("same #1", "same #2")
     [moved] = compared.moved.values()
-    assert [(each.query_id, round(each.difference, 3)) for each in moved] == [("q7", 0.5), ("q9", -0.1)]
-    assert (moved[0].text, moved[0].before) == ("q7?", ("doc",))
-    [counts] = compared.counts.values()
-    assert counts == (1, 198, 1)
+    found = [(each.query.id, round(each.difference, 3)) for each in moved.questions]
+    assert found == [("q7", 0.5), ("q9", -0.1)]
+    first = moved.questions[0]
+    assert (first.query.text, [each.document_id for each in first.before.documents]) == ("q7?", ["doc"])
+    [one] = compared.comparisons
+    assert (one.wins, one.ties, one.losses) == (1, 198, 1)

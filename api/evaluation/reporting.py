@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from api.evaluation.comparing import MAIN, clusters
-from api.evaluation.runs import find_run, measured_again
-from api.evaluation.sets import find_set
-from rag.errors import EvaluationError, NotFound, RagError
-from rag.evaluate import JudgedSet
+from api.evaluation.runs import documents_at_hand, find_run, judged_at_hand, measured_again
+from rag.errors import EvaluationError
 from rag.evaluate.report import Report, html, markdown, overview, report
 from rag.evaluate.together import alike
-from rag.types import Document
 
 if TYPE_CHECKING:
     from api.services import Services
@@ -56,14 +52,13 @@ def report_runs(
         runs = measured_again(services, runs, again)
     alike(runs)
     shared = [measure for measure in MAIN if all(run.by_query.get(measure) for run in runs)]
-    collection = str(runs[0].settings.get("collection") or "")
     return report(
         runs,
         measures=tuple(measures) or shared,
         margin=margin,
         clusters=clusters(runs[0], cluster),
-        judged=_judged(services, again or runs[0].set_name),
-        documents=partial(_documents, services, collection) if collection else None,
+        judged=judged_at_hand(services, runs[0]),
+        documents=documents_at_hand(services, runs[0]),
     )
 
 
@@ -93,22 +88,3 @@ def format_of(name: str, format: str = "") -> Format:
         if name.lower().endswith(suffix):
             return known
     raise EvaluationError(f"{name}: end it with .html, .md or .png, or say --format")
-
-
-def _judged(services: Services, reference: str) -> JudgedSet | None:
-    """A set where it is still to be had; the report looks whether it is that of the runs."""
-    try:
-        return find_set(services, reference) if reference else None
-    except RagError:  # gone, or something else by that name: a report does without
-        return None
-
-
-def _documents(services: Services, collection: str, wanted: Set[str]) -> dict[str, Document]:
-    """Those of a collection; none where it is gone."""
-    found = {}
-    for id in sorted(wanted):
-        try:
-            found[id] = services.catalogue().document(collection, id)
-        except NotFound:
-            continue
-    return found

@@ -25,7 +25,7 @@ from rag.errors import EvaluationError
 from rag.evaluate import MEASURES, Evaluation, Found, JudgedSet, document_scores, evaluate
 from rag.evaluate.anchors import gold, resolved
 from rag.evaluate.evidence import Gold, Span
-from rag.evaluate.measure import System
+from rag.evaluate.run import System
 from rag.support import gather
 from rag.trace import stamp
 from rag.types import Document, Query
@@ -131,6 +131,7 @@ def _evaluated(
     return replace(
         one,
         set_name=judged.name,
+        set_source=judged.source,
         settings=_made_of(place, system),
         facts=place.facts,
         at=stamp(datetime.now(UTC)),
@@ -156,7 +157,8 @@ def _asked(place: _Place, system: SystemSettings, *, evidence: bool, strength: b
             "ms": 1000 * (time.perf_counter() - clock),
             "tokens": float(context.tokens),
         }
-        shown = {budget: _spans(trail.hits, budget, read) for budget in BUDGETS} if evidence else {}
+        budgets = BUDGETS if evidence else BUDGETS[-1:]  # the passages themselves are worth a look
+        shown = {budget: _spans(trail.hits, budget, read) for budget in budgets}
         sure = None
         if embedder is not None and trail.vector is not None:
             sure = gather(trail, found, embedder=embedder).strength

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.evaluation.running import texts_of
 from api.evaluation.sets import find_set
-from rag.errors import EvaluationError, NotFound
+from rag.errors import EvaluationError, NotFound, RagError
 from rag.evaluate import MEASURES, Evaluation, JudgedSet, measured
 from rag.evaluate.anchors import gold, resolved
 from rag.evaluate.measure import FALSE_ANSWERS, evidence_by_query, false_answers
 
 if TYPE_CHECKING:
     from api.services import Services
+    from rag.evaluate.moved import Lookup
+    from rag.types import Document
 
 
 def find_run(services: Services, reference: str) -> Evaluation:
@@ -62,7 +64,35 @@ def by_now(services: Services, run: Evaluation, judged: JudgedSet) -> Evaluation
     there = {info.id for info in services.catalogue().documents(collection)} if collection else set()
     here = resolved(judged, there) if collection else judged
     texts = texts_of(services, here, collection)
-    return replace(remeasured(run, here, texts or None), set_digest=judged.digest)
+    return replace(remeasured(run, here, texts or None), set_digest=judged.digest, set_source=judged.source)
+
+
+def judged_at_hand(services: Services, run: Evaluation) -> JudgedSet | None:
+    """The set that a run was judged by, where it is still as it was: what shows runs does without one."""
+    for reference in filter(None, (run.set_source, run.set_name)):
+        try:
+            judged = find_set(services, reference)
+        except RagError:  # gone, or something else by that name
+            continue
+        if judged.digest == run.set_digest:
+            return judged
+    return None
+
+
+def documents_at_hand(services: Services, run: Evaluation) -> Lookup | None:
+    """Those of the collection that a run asked, as far as it is still there; None where it asked none."""
+    collection = str(run.settings.get("collection") or "")
+
+    def look(wanted: Set[str]) -> dict[str, Document]:
+        found = {}
+        for id in sorted(wanted):
+            try:
+                found[id] = services.catalogue().document(collection, id)
+            except NotFound:
+                continue
+        return found
+
+    return look if collection else None
 
 
 def remeasured(
@@ -85,4 +115,10 @@ def remeasured(
         by_query |= evidence_by_query(gold(judged, texts), shown)
     without = [query.id for query in judged.unanswerable if query.id in evaluation.strengths]
     by_query |= false_answers(evaluation.strengths, answered, without)
-    return replace(evaluation, by_query=by_query, set_name=judged.name, set_digest=judged.digest)
+    return replace(
+        evaluation,
+        by_query=by_query,
+        set_name=judged.name,
+        set_source=judged.source,
+        set_digest=judged.digest,
+    )

@@ -189,6 +189,7 @@ def _measured(run: Run, judged: JudgedSet, path: Path, tell: Tell) -> Evaluation
         measured(kept, asked, resolved(judged, found).qrels),
         questions=judged.queries,
         set_name=judged.name,
+        set_source=judged.source,
         set_digest=judged.digest,
         settings={"imported": path.name},
         at=stamp(datetime.now(UTC)),

@@ -7,8 +7,9 @@ from rag.evaluate.compare import Comparison, Verdict, compare
 from rag.evaluate.formats.beir import read_beir
 from rag.evaluate.judged import JudgedSet
 from rag.evaluate.judgements import Judgement, Qrels
-from rag.evaluate.measure import MEASURES, Evaluation, Found, Run, document_scores, evaluate, measured
+from rag.evaluate.measure import MEASURES, evaluate, measured
 from rag.evaluate.paired import bootstrap, holm, mcnemar, sign_flip
+from rag.evaluate.run import Evaluation, Found, Run, document_scores
 
 __all__ = [
     "MEASURES",

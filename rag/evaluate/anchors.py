@@ -183,6 +183,7 @@ def resolved(
         [replace(each, document_id=whole[each.document_id]) for each in judged.judgements],
         unanswerable=judged.unanswerable,
         corpus=judged.corpus,
+        source=judged.source,
     )
 
 

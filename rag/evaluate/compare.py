@@ -43,6 +43,7 @@ class Comparison:
     of the two only. ``detectable`` is the true difference that this many queries show with a chance of 80 %,
     infinite where they cannot show any. ``more_queries`` is about how many more a verdict would take; None
     where there is one, or where no number is foreseen: two runs that look alike, and no margin declared.
+    ``wins``, ``ties`` and ``losses`` are the queries on which the candidate is better, the same and worse.
     """
 
     baseline: str
@@ -63,6 +64,9 @@ class Comparison:
     clusters: int
     left_out: int
     more_queries: int | None
+    wins: int
+    ties: int
+    losses: int
 
     @property
     def sentence(self) -> str:
@@ -231,13 +235,15 @@ def _judged(
     draws: int,
     seed: int,
 ) -> Comparison:
-    difference = float((pair.new - pair.old).mean())
+    moved = pair.new - pair.old
+    difference = float(moved.mean())
+    lower = pair.measure in LOWER_IS_BETTER
     low, high = pair.interval(level=1 - alpha, draws=draws, seed=seed)
     enough = len(pair.sums) >= fewest(alpha)
     if enough and -margin <= low and high <= margin:
         verdict: Verdict = "equivalent"
     elif enough and p_holm <= alpha:
-        verdict = "better" if (difference > 0) != (pair.measure in LOWER_IS_BETTER) else "worse"
+        verdict = "better" if (difference > 0) != lower else "worse"
     else:
         verdict = "cannot tell"
     share = alpha / compared  # what Holm leaves to the smallest p
@@ -261,4 +267,7 @@ def _judged(
         clusters=len(pair.sums),
         left_out=pair.left_out,
         more_queries=more if verdict == "cannot tell" else None,
+        wins=int(((moved < 0) if lower else (moved > 0)).sum()),
+        ties=int((moved == 0).sum()),
+        losses=int(((moved > 0) if lower else (moved < 0)).sum()),
     )

@@ -19,7 +19,8 @@ class JudgedSet:
 
     ``questions`` are in the order given, ``unanswerable`` others that are known to have no answer.
     ``judgements`` are the last words of every judge, ``qrels`` what they come to. ``corpus`` gives the set's
-    own documents, one at a time; None: it is asked of a collection.
+    own documents, one at a time; None: it is asked of a collection. ``source`` is the path of what it was
+    read from, "" of a kept set.
     """
 
     name: str
@@ -28,6 +29,7 @@ class JudgedSet:
     judgements: tuple[Judgement, ...] = field(repr=False)
     unanswerable: tuple[Query, ...] = field(default=(), repr=False)
     corpus: Corpus | None = field(default=None, repr=False, compare=False)
+    source: str = field(default="", compare=False)
 
     @staticmethod
     def of(
@@ -37,6 +39,7 @@ class JudgedSet:
         *,
         unanswerable: Iterable[Query] = (),
         corpus: Corpus | None = None,
+        source: str = "",
     ) -> JudgedSet:
         """The set of these. Judgements of questions that are not among them are left out.
 
@@ -52,7 +55,7 @@ class JudgedSet:
             twice = next(id for id in known if ids.count(id) > 1)
             raise EvaluationError(f"{name}: two questions have the id {twice!r}; ids must be unique")
         kept = tuple(each for each in last_words(judgements) if each.query_id in known)
-        return JudgedSet(name, asked, consensus(kept), kept, none, corpus)
+        return JudgedSet(name, asked, consensus(kept), kept, none, corpus, source)
 
     @property
     def queries(self) -> tuple[Query, ...]:

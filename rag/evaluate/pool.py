@@ -13,7 +13,7 @@ import math
 from collections.abc import Hashable, Iterable, Sequence
 from typing import TypeVar
 
-from rag.evaluate.measure import Run
+from rag.evaluate.run import Run
 
 T = TypeVar("T", bound=Hashable)
 

@@ -35,8 +35,9 @@ def detectable(sums: _Floats, sizes: _Floats, *, alpha: float, exact: bool = Fal
 
     ``sums`` and ``sizes`` are the clusters'; too few of them see nothing (infinite). ``exact`` is for
     McNemar's test, which moves in whole questions: half a step of its count, on either side, is lost. Skewed
-    differences are harder to see on one side than on the other; it is told for that side. Where most
-    differences are 0 a second bound holds: the ``fewest`` others have to be seen before any test can decide.
+    differences are harder to see on one side than on the other; it is told for the side that they lie on, and
+    for the harder one where their mean is 0. Where most differences are 0 a second bound holds: the
+    ``fewest`` others have to be seen before any test can decide.
 
     >>> even = np.tile([0.1, -0.1], 20)
     >>> round(detectable(even, np.ones(40), alpha=0.05), 3)
@@ -51,7 +52,7 @@ def detectable(sums: _Floats, sizes: _Floats, *, alpha: float, exact: bool = Fal
     ends = student(1 - alpha / 2, spread.freedom)
     if not exact:
         low, high = spread.rejected(alpha)
-        ends = max(ends, -low, high)
+        ends = max(ends, *([high] * (spread.mean >= 0)), *([-low] * (spread.mean <= 0)))
     seen = (ends + student(POWER, spread.freedom)) * spread.error
     moved = np.abs(sums[sums != 0])
     if not len(moved):

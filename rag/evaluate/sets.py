@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from rag.errors import EvaluationError
@@ -12,7 +13,7 @@ from rag.evaluate.formats.qrels import write_qrels
 from rag.evaluate.formats.questions import FORM, read_questions, write_questions
 from rag.evaluate.formats.trec import read_run, read_trec, write_run, write_topics
 from rag.evaluate.judged import JudgedSet
-from rag.evaluate.measure import Evaluation
+from rag.evaluate.run import Evaluation
 
 __all__ = [
     "read_evaluation",
@@ -37,6 +38,11 @@ def read_set(
     beside ``path``. Raises EvaluationError naming the file and line, and what mends it; ``tell`` hears of
     judgements that stand twice.
     """
+    judged = _read(path, queries=queries, qrels=qrels, split=split, tell=tell)
+    return replace(judged, source=str(path.resolve()))
+
+
+def _read(path: Path, *, queries: str, qrels: str, split: str, tell: Tell) -> JudgedSet:
     if path.is_dir():
         return read_beir(
             path,

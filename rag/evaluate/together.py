@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rag.errors import EvaluationError
-from rag.evaluate.measure import Evaluation
+from rag.evaluate.anchors import resolved
+from rag.evaluate.judged import JudgedSet
+from rag.evaluate.run import Evaluation
 
 
 def alike(evaluations: Sequence[Evaluation]) -> None:
@@ -28,6 +30,20 @@ def alike(evaluations: Sequence[Evaluation]) -> None:
             f"{first.set_name!r} changed in between ({first.set_digest[:12]}, {one.set_digest[:12]}); "
             f"name the set (--set {first.set_name}) to measure all by the judgements of now"
         )
+
+
+def judged_by(evaluations: Sequence[Evaluation], judged: JudgedSet | None) -> JudgedSet | None:
+    """The set, if it is what these runs were judged by, with the ids of what they found; else None.
+
+    Its judgements may name documents by the end of their ids.
+    """
+    if judged is None or judged.digest != evaluations[0].set_digest:
+        return None
+    found = {id for one in evaluations for ranking in one.run.results.values() for id, _ in ranking}
+    try:
+        return resolved(judged, found)
+    except EvaluationError:  # a name that fits several, or none that fits: grades are shown where ids agree
+        return judged
 
 
 def run_name(one: Evaluation) -> str:

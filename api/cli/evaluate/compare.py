@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.cli.common import DataOption, JsonOption, one_line, print_json, short, table
+from rag.lines import cut
 
 if TYPE_CHECKING:
     from api.evaluation.comparing import Compared
     from api.services import Services
     from rag.evaluate import Evaluation
+    from rag.evaluate.moved import Side
 
 RunsArgument = Annotated[
     list[str],
@@ -50,7 +53,9 @@ def compare(
     alpha: AlphaOption = 0.05,
     cluster: ClusterOption = "",
     again: AgainOption = "",
-    moved: Annotated[int, typer.Option(min=0, help="Questions shown that moved most.")] = 5,
+    moved: Annotated[
+        int, typer.Option(min=0, help="Questions shown of those that gained most, and of those that lost.")
+    ] = 3,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,11 +65,19 @@ def compare(
     """
     from api.cli.common import services
     from api.evaluation.comparing import compare_runs
+    from api.evaluation.runs import documents_at_hand, judged_at_hand
 
     with services(data) as wired:
         found = found_runs(wired, run, again)
         compared = compare_runs(
-            found, measures=measure or (), margin=margin, alpha=alpha, cluster=cluster, most_moved=moved
+            found,
+            measures=measure or (),
+            margin=margin,
+            alpha=alpha,
+            cluster=cluster,
+            judged=judged_at_hand(wired, found[0]),
+            documents=documents_at_hand(wired, found[0]),
+            each_way=moved,
         )
         with wired.evaluations(create=True) as store:
             store.keep_verdict("compare", compared.as_json())
@@ -86,7 +99,6 @@ def tell_compared(compared: Compared) -> None:
     """Verdicts, wins and losses, the questions that moved."""
     rows = []
     for each in compared.comparisons:
-        wins, ties, losses = compared.counts[each.candidate, each.measure]
         more = "" if each.more_queries is None else f", needs about {each.more_queries:,} more questions"
         rows.append(
             [
@@ -96,7 +108,7 @@ def tell_compared(compared: Compared) -> None:
                 f"{each.candidate_mean:.3f}",
                 f"{each.difference:+.4f} [{each.low:+.4f}, {each.high:+.4f}]",
                 f"{each.p_holm:.4f}",
-                f"{wins}/{ties}/{losses}",
+                f"{each.wins}/{each.ties}/{each.losses}",
                 f"{each.detectable:.4f}",
                 each.verdict + more,
             ]
@@ -107,11 +119,35 @@ def tell_compared(compared: Compared) -> None:
     typer.echo(one_line(f"against {first.baseline}: {first.queries} questions{grouped}{left}"))
     header = ["run", "measure", first.baseline, "it", "difference", "p (Holm)", "won/tied/lost"]
     typer.echo(table([*header, "detectable", "verdict"], rows))
-    for name, questions in compared.moved.items():
-        if questions:
-            typer.echo(f"\nMoved most in {first.measure}, {one_line(compared.names[0])} to {one_line(name)}:")
-        for one in questions:
-            typer.echo(f"  {one.difference:+.3f}  {one_line(one.query_id)}  {one_line(one.text)}")
-            for sign, documents in (("-", one.before), ("+", one.after)):
-                told = ", ".join(short(document) for document in documents) or "nothing"
-                typer.echo(f"          {sign} {one_line(told)}")
+    for name, moved in compared.moved.items():
+        if moved.questions:
+            told = f"{moved.gained} better, {moved.lost} worse"
+            typer.echo(
+                f"\nMoved most in {first.measure}, {one_line(first.baseline)} to {one_line(name)}: {told}"
+            )
+        for one in moved.questions:
+            typer.echo(f"  {one.difference:+.3f}  {one_line(one.query.id)}  {one_line(one.query.text)}")
+            for words in one.quotations:
+                typer.echo(f"      answered by: {cut(words, _line() - 19)}")
+            for sign, side in (("-", one.before), ("+", one.after)):
+                for line in _listed(side) or ["nothing"]:
+                    typer.echo(f"      {sign} {line}")
+
+
+def _listed(side: Side) -> list[str]:
+    """A line a document: its rank, its grade where it has one, and what it says."""
+    lines = []
+    for each in side.documents:
+        grade = " " if each.grade is None else str(each.grade)
+        start = f"{each.rank} [{grade}] {one_line(short(each.name))}"
+        lines.append(cut(f"{start}: {each.passage}" if each.passage else start, _line() - 8))
+    if side.first_relevant is not None and side.first_relevant > len(side.documents):
+        lines.append(f"the first relevant one is number {side.first_relevant}")
+    if side.first_relevant == 0 and lines:
+        lines.append("none that it found is relevant")
+    return lines
+
+
+def _line() -> int:
+    """Characters of a line: the terminal's, 120 where there is none."""
+    return max(80, shutil.get_terminal_size((120, 24)).columns)

@@ -87,7 +87,7 @@ def run(
     if as_json:
         print_json({"set": judged.name, "digest": judged.digest, "runs": [each.summary() for each in found]})
     else:
-        tell_runs(found)
+        tell_runs(found, without_answer=len(judged.unanswerable))
 
 
 def tell_missing(count: int, example: str) -> None:
@@ -96,16 +96,15 @@ def tell_missing(count: int, example: str) -> None:
     typer.echo(one_line(told + "which counts; rag eval status tells more"), err=True)
 
 
-def tell_runs(runs: Sequence[Evaluation]) -> None:
+def tell_runs(runs: Sequence[Evaluation], *, without_answer: int = 0) -> None:
     """What was measured, as a table; what failed, on stderr."""
     first = runs[0]
-    unanswerable = len(first.questions) - max((len(each) for each in first.by_query.values()), default=0)
     size = [
         number(int(first.facts[name]), name[:-1]) for name in ("documents", "chunks") if name in first.facts
     ]
     size.append(number(len(first.questions), "question"))
-    if unanswerable and "FalseAnswers" in first.by_query:
-        size.append(f"{len(first.by_query['FalseAnswers'])} of them without an answer")
+    if without_answer:
+        size.append(f"{without_answer} of them without an answer")
     typer.echo(f"{one_line(first.set_name)}: {', '.join(size)}")
     measures = [
         measure

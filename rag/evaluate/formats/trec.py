@@ -13,7 +13,7 @@ from rag.evaluate.formats.lines import Tell, flat, lines, quiet, records, text_o
 from rag.evaluate.formats.qrels import HEADERS, one_column, read_qrels
 from rag.evaluate.judged import JudgedSet
 from rag.evaluate.judgements import Judgement
-from rag.evaluate.measure import Run
+from rag.evaluate.run import Run
 from rag.types import Query, clean_text
 
 _TOPIC = re.compile(r"<top>(.*?)(?:</top>|(?=<top>)|\Z)", re.DOTALL | re.IGNORECASE)

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from rag.evaluate.report.drawing import LIGHT, Mark
-from rag.evaluate.report.words import cut
+from rag.lines import cut
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

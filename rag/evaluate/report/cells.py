@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rag.evaluate.compare import Clusters
-from rag.evaluate.measure import Evaluation, Run
 from rag.evaluate.paired import bootstrap
+from rag.evaluate.run import Evaluation, Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rag.errors import EvaluationError
-from rag.evaluate.anchors import resolved
 from rag.evaluate.compare import LOWER_IS_BETTER, Clusters, Comparison, compare
 from rag.evaluate.judged import JudgedSet
-from rag.evaluate.measure import Evaluation
+from rag.evaluate.moved import Lookup, Moved, moved
 from rag.evaluate.report.cells import Cell, cell
 from rag.evaluate.report.curve import Curve, curves
 from rag.evaluate.report.groups import Group, groups
-from rag.evaluate.report.moved import Lookup, Moved, moved, own
-from rag.evaluate.together import alike, named
+from rag.evaluate.run import Evaluation
+from rag.evaluate.together import alike, judged_by, named
 
 NOT_TESTED = ("Judged@", "Precision@", "IoU@")
 """How these begin that describe a run and are no aim: of them there is an interval, and no verdict."""
@@ -97,7 +96,7 @@ def report(
 
     Raises EvaluationError for runs that cannot stand side by side, an unknown baseline or measure.
 
-    >>> from rag.evaluate.measure import Run
+    >>> from rag.evaluate.run import Run
     >>> values = {f"q{n}": n % 2 / 4 for n in range(8)}
     >>> one = Evaluation(Run.of("a", {}), {"RR@10": values})
     >>> other = replace(one, run=Run.of("b", {}))
@@ -119,8 +118,7 @@ def report(
     comparisons: tuple[Comparison, ...] = ()
     if len(runs) > 1 and tested:
         comparisons = compare(values, baseline=chosen, measures=tested, margin=margin, clusters=clusters)
-    if judged is not None:
-        judged = _as_found(judged, evaluations) if judged.digest == evaluations[0].set_digest else None
+    judged = judged_by(evaluations, judged)
     made = Report(
         runs=runs,
         baseline=chosen,
@@ -142,19 +140,10 @@ def report(
         made,
         groups=groups(runs, ranking, baseline=chosen, judged=judged, clusters=clusters) if ranking else (),
         curves=curves(runs),
-        moved=moved(runs, made.main, baseline=chosen, judged=judged, documents=documents or own(judged))
+        moved=moved(runs, made.main, baseline=chosen, judged=judged, documents=documents)
         if made.main
         else {},
     )
-
-
-def _as_found(judged: JudgedSet, evaluations: Sequence[Evaluation]) -> JudgedSet:
-    """The set with the ids of what was found, where its judgements name documents by the end of theirs."""
-    found = {id for one in evaluations for ranking in one.run.results.values() for id, _ in ranking}
-    try:
-        return resolved(judged, found)
-    except EvaluationError:  # a name that fits several, or none that fits: grades are shown where ids agree
-        return judged
 
 
 def _with_costs(one: Evaluation, measures: Sequence[str]) -> Evaluation:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rag.evaluate.measure import FALSE_ANSWERS, KEPT, Evaluation
+from rag.evaluate.measure import FALSE_ANSWERS, KEPT
 from rag.evaluate.rates import Rate, rate
+from rag.evaluate.run import Evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Curve:
 def curves(runs: Mapping[str, Evaluation]) -> tuple[Curve, ...]:
     """Those of the runs that were asked questions without an answer, and tell how sure they are.
 
-    >>> from rag.evaluate.measure import Run
+    >>> from rag.evaluate.run import Run
     >>> strengths = {"yes": 2.0, "perhaps": 1.0, "no": 1.5}
     >>> by_query = {"RR@10": {"yes": 1.0, "perhaps": 1.0}, "FalseAnswers": {"no": 1.0}}
     >>> [one] = curves({"a": Evaluation(Run.of("a", {}), by_query, strengths=strengths)})

@@ -19,14 +19,15 @@ from rag.evaluate.report.axes import (
     ticks,
 )
 from rag.evaluate.report.drawing import LIGHT, Mark, svg
-from rag.evaluate.report.words import amount, cut, figure
+from rag.evaluate.report.words import amount, figure
+from rag.lines import cut
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from rag.evaluate.moved import Moved
     from rag.evaluate.report.content import Report
     from rag.evaluate.report.groups import Group
-    from rag.evaluate.report.moved import Moved
 
 WIDTH, WIDE = 352, 440
 

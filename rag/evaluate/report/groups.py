@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 
 from rag.evaluate.compare import Clusters, Comparison, compare
 from rag.evaluate.judged import JudgedSet
-from rag.evaluate.measure import Evaluation
 from rag.evaluate.report.cells import Cell, cell
+from rag.evaluate.run import Evaluation
 
 ENOUGH = 10
 """Questions that a group needs to be compared: with fewer, one of them moves the mean by more than 0.1."""

@@ -6,11 +6,13 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
-from rag.evaluate.measure import Evaluation
 from rag.evaluate.report.content import Report
-from rag.evaluate.report.words import moment, plain
+from rag.evaluate.report.words import moment
+from rag.evaluate.run import Evaluation
+from rag.lines import plain
 
 _COSTS = {
     "cpu_ms": "CPU time a question",
@@ -99,7 +101,7 @@ def failures(made: Report) -> list[Failure]:
 def commands(made: Report) -> list[str]:
     """What measures these systems again, and what makes this report again of the runs that are kept."""
     runs = list(made.runs.values())
-    again = ["rag", "eval", "run", made.set_name or "SET"]
+    again = ["rag", "eval", "run", PurePath(runs[0].set_source).name or made.set_name or "SET"]
     for system in dict.fromkeys(map(_written, runs)):
         again += ["--system", system]
     if collection := runs[0].settings.get("collection"):

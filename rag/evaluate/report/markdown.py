@@ -11,10 +11,11 @@ from html import escape
 from itertools import groupby
 
 from rag.evaluate.compare import Comparison
+from rag.evaluate.moved import Moved, Side
 from rag.evaluate.report import makings, telling, words
 from rag.evaluate.report.cells import Cell
 from rag.evaluate.report.content import Report
-from rag.evaluate.report.moved import Moved, Side
+from rag.lines import plain
 
 _TICKS = re.compile("`+")
 _VERDICTS = ["Difference", "Verdict", "p (Holm)", "Detectable"]
@@ -23,7 +24,7 @@ _VERDICTS = ["Difference", "Verdict", "p (Holm)", "Detectable"]
 def markdown(made: Report) -> str:
     """The verdicts first, then tables; the questions that moved and the settings are folded.
 
-    >>> from rag.evaluate.measure import Evaluation, Run
+    >>> from rag.evaluate.run import Evaluation, Run
     >>> from rag.evaluate.report.content import report
     >>> one = Evaluation(Run.of("a", {}), {"RR@10": {"q1": 1.0, "q2": 0.5}})
     >>> markdown(report([one])).splitlines()[0]
@@ -65,7 +66,7 @@ def code(text: str) -> str:
     >>> print(code("a `b` <c> @all"))
     ``a `b` <c> @all``
     """
-    shown = words.plain(text)
+    shown = plain(text)
     if not shown:
         return "–"
     fence = "`"
@@ -152,7 +153,7 @@ def _groups(made: Report) -> list[str]:
                 compared = _compared(one) if one else ["", "baseline" if made.candidates else "", "", ""]
                 rows.append([label, code(name), _mean(cell), *compared])
         shown = table([code(key), "System", "Mean", *_VERDICTS], rows)
-        parts.append(_folded(f"By <code>{escape(words.plain(key))}</code>", shown))
+        parts.append(_folded(f"By <code>{escape(plain(key))}</code>", shown))
     return parts
 
 

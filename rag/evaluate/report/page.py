@@ -12,11 +12,12 @@ from itertools import groupby
 from pathlib import Path
 
 from rag.evaluate.measure import FALSE_ANSWERS
+from rag.evaluate.moved import EACH_WAY
 from rag.evaluate.report import figures, makings, systems, telling, words
 from rag.evaluate.report.content import Report
 from rag.evaluate.report.drawing import THEME, Mark
 from rag.evaluate.report.groups import ENOUGH
-from rag.evaluate.report.moved import EACH_WAY
+from rag.lines import plain
 
 _HERE = Path(__file__).parent
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
@@ -32,7 +33,7 @@ def html(made: Report) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: words.plain(value) if type(value) is str else value,
+        finalize=lambda value: plain(value) if type(value) is str else value,
     )
     style = f"{_theme()}\n{(_HERE / 'page.css').read_text('utf-8')}"
     plots = {name: Markup(picture) for name, picture in _plots(made).items()}  # noqa: S704

@@ -9,7 +9,8 @@ from rag.evaluate.compare import LOWER_IS_BETTER, Comparison
 from rag.evaluate.report.axes import AXIS, ROW, beside, inside, interval, limits, room, rows
 from rag.evaluate.report.drawing import LIGHT, Mark, png, svg
 from rag.evaluate.report.telling import title
-from rag.evaluate.report.words import cut, figure, signed
+from rag.evaluate.report.words import figure, signed
+from rag.lines import cut
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

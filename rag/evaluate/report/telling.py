@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 from rag.evaluate.compare import Comparison
 from rag.evaluate.report.content import Report
-from rag.evaluate.report.words import between, figure, plain, signed
+from rag.evaluate.report.words import between, figure, signed
+from rag.lines import plain
 
 Name: TypeAlias = Callable[[str], str]
 

@@ -6,9 +6,7 @@ import math
 import re
 from datetime import datetime
 
-from rag.neutral import visible
-
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+from rag.lines import plain
 
 _ABOUT = {
     "nDCG": "are the relevant documents among the first {k}, and near the top?",
@@ -23,25 +21,6 @@ _ABOUT = {
     "IoU": "words that answer and are shown, of all that answer or are shown",
     "FalseAnswers": "which share of the questions without an answer would be answered? Less is better",
 }
-
-
-def plain(text: str) -> str:
-    """Text from outside on one line, without what acts unseen: controls, bidi overrides, hidden runs.
-
-    >>> plain("one\\ntwo \\x1b[31m \\u202egnp")
-    'one two \\ufffd[31m \\ufffdgnp'
-    """
-    return _CONTROLS.sub("\ufffd", visible(" ".join(text.split())))
-
-
-def cut(text: str, length: int) -> str:
-    """At most so many characters of :func:`plain` text.
-
-    >>> cut("a long name", 7)
-    'a long…'
-    """
-    text = plain(text)
-    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
 
 
 def about(measure: str) -> str:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
 
 from rag.errors import EvaluationError
 from rag.evaluate.compare import LOWER_IS_BETTER
 from rag.evaluate.judged import JudgedSet
-from rag.evaluate.measure import Evaluation
-from rag.evaluate.report.words import cut
+from rag.evaluate.run import Evaluation
+from rag.lines import cut
 from rag.types import Document, Query
 
 EACH_WAY = 5
-"""Questions shown that got better, and as many that got worse."""
+"""Questions shown that got better, and as many that got worse, unless said otherwise."""
 TOP = 3
 PASSAGE = 280
 """Characters of a passage, and of a quotation, that are shown."""
@@ -64,6 +64,20 @@ class Moved:
     lost: int
     lower_is_better: bool
 
+    def as_json(self) -> list[dict[str, Any]]:
+        """The questions as plain data."""
+        return [
+            {
+                "query": each.query.id,
+                "question": each.query.text,
+                "difference": each.difference,
+                "before": asdict(each.before),
+                "after": asdict(each.after),
+                "quotations": list(each.quotations),
+            }
+            for each in self.questions
+        ]
+
 
 Lookup: TypeAlias = Callable[[Set[str]], Mapping[str, Document]]
 """Document ids in, those documents out that are there."""
@@ -89,24 +103,30 @@ def moved(
     *,
     baseline: str,
     judged: JudgedSet | None = None,
-    documents: Lookup,
+    documents: Lookup | None = None,
+    each_way: int = EACH_WAY,
 ) -> dict[str, Moved]:
-    """By candidate, what moved in ``measure``; best first, and where equal by question id."""
+    """By candidate, what moved in ``measure``, a cost too; best first, and where equal by question id.
+
+    Documents have grades with the set that the runs were ``judged`` by, titles and passages where
+    ``documents`` has them, or else that set. Candidates without the measure are left out.
+    """
     old = runs[baseline]
+    values = {name: {**one.by_query, **one.costs} for name, one in runs.items()}
     lower = measure in LOWER_IS_BETTER
     chosen: dict[str, list[tuple[float, str]]] = {}
     everything: dict[str, list[float]] = {}
-    for name, new in runs.items():
-        if name == baseline or measure not in new.by_query:
+    for name in runs:
+        if name == baseline or measure not in values[name]:
             continue
-        before, after = old.by_query[measure], new.by_query[measure]
+        before, after = values[baseline][measure], values[name][measure]
         pairs = sorted(
             ((after[query] - before[query], query) for query in before if query in after),
             key=lambda pair: (pair[0] if lower else -pair[0], pair[1]),
         )
         everything[name] = [difference for difference, _ in pairs]
-        won = [pair for pair in pairs if (pair[0] < 0) == lower and pair[0]][:EACH_WAY]
-        lost = [pair for pair in pairs if (pair[0] > 0) == lower and pair[0]][-EACH_WAY:][::-1]
+        won = [pair for pair in pairs if (pair[0] < 0) == lower and pair[0]][:each_way]
+        lost = [pair for pair in pairs if (pair[0] > 0) == lower and pair[0]][::-1][:each_way]
         chosen[name] = won + lost
     needed = {
         document
@@ -115,7 +135,7 @@ def moved(
         for one in (old, runs[name])
         for document, _ in one.run.results.get(query, ())[:TOP]
     }
-    texts, folder = documents(needed), common_folder(needed)
+    texts, folder = (documents or own(judged))(needed), common_folder(needed)
     asked = {query.id: query for one in runs.values() for query in one.questions}
     return {
         name: Moved(
@@ -124,8 +144,8 @@ def moved(
                 Question(
                     asked.get(query, Query(query, "")),
                     difference,
-                    _side(old, query, measure, judged, texts, folder),
-                    _side(runs[name], query, measure, judged, texts, folder),
+                    _side(old, query, values[baseline][measure], judged, texts, folder),
+                    _side(runs[name], query, values[name][measure], judged, texts, folder),
                     _quotations(judged, query),
                 )
                 for difference, query in pairs
@@ -154,7 +174,7 @@ def common_folder(ids: Set[str]) -> str:
 def _side(
     one: Evaluation,
     query: str,
-    measure: str,
+    values: Mapping[str, float],
     judged: JudgedSet | None,
     documents: Mapping[str, Document],
     folder: str,
@@ -181,7 +201,7 @@ def _side(
     if judged is not None:
         relevant = (rank for rank, (id, _) in enumerate(ranking, 1) if grades.get(id, 0) > 0)
         first = next(relevant, 0)
-    return Side(one.by_query[measure][query], first, tuple(listed))
+    return Side(values[query], first, tuple(listed))
 
 
 def _quotations(judged: JudgedSet | None, query: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from indexes.catalogue import Catalogue
 from indexes.evaluations.store import EvaluationStore
 from indexes.traces import TraceStore
 from rag.errors import EvaluationError, InvalidQuery
-from rag.evaluate import Judgement, Run
+from rag.evaluate import Evaluation, Judgement, Run
 from rag.evaluate.judgements import last_words
 from rag.evaluate.pool import blind, most_telling, pool, worth
 from rag.protocols import PutDocument, Space
@@ -454,6 +454,22 @@ def test_a_judge_grades_at_a_terminal_and_another_one_blindly(at_home):
     plain = json.loads(rag("judge", "faq", "--agreement", "--json").stdout)
     assert plain["judges"] == {"ana": 2, "leo": 2}
     assert plain["disputed"][0]["grades"] == {"ana": 3, "leo": 1}
+
+
+@pytest.mark.model
+def test_what_a_kept_run_found_is_judged_in_place_of_what_systems_find(at_home):
+    rag("judge", "faq", "--question", "¿Cuándo abre el puerto?", "--judge", "ana", keys="q")
+    with EvaluationStore.open(at_home / ".rag") as store:
+        [question] = store.judged_set("faq").questions
+        ranking = [("museo.md", 2.0), ("gone.md", 1.5), ("zoo.md", 1.0)]
+        store.add(Evaluation(Run.of("theirs", {question.id: ranking}), {"RR@10": {}}, set_name="faq"))
+    told = rag("judge", "faq", "--run", "theirs", "--judge", "ana", keys="0 1").stdout
+    assert "Question 1 of 1, passage 1 of 2" in told.splitlines()
+    assert "El museo abre a las once." in told
+    assert "El puerto" not in told
+    with EvaluationStore.open(at_home / ".rag") as store:
+        documents = {Path(each.document_id).name for each in store.judgements("faq")}
+    assert documents == {"museo.md", "zoo.md"}
 
 
 @pytest.mark.model

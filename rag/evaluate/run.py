@@ -167,7 +167,7 @@ class Evaluation:
                 questions=tuple(Query(id, text, metadata=more) for id, text, more in data["questions"]),
                 set_name=data["set_name"],
                 set_digest=data["set_digest"],
-                set_source=data["set_source"],
+                set_source=data.get("set_source", ""),
                 settings=data["settings"],
                 facts=data["facts"],
                 at=data["at"],

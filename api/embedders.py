@@ -98,6 +98,7 @@ class Embedders:
                 precision=about["precision"],
                 query_prefix=about["query_prefix"] or None,
                 document_prefix=about["document_prefix"] or None,
+                tokens=about["tokens"],
             )
         return self._made[name]
 

@@ -54,6 +54,11 @@ class EmbedderSection(Section):
         default="", description="Put before every question; empty: the model's own, if it has one."
     )
     document_prefix: str = Field(default="", description="The same before every passage.")
+    tokens: bool = Field(
+        default=True,
+        description="Keep what the model makes of each token too, some 100 bytes a token, where it can:"
+        " passages are then ranked by them. Another choice: embedding anew.",
+    )
 
 
 class ChunkerSection(Section):
@@ -213,7 +218,13 @@ class RetrievalSection(Section):
     vector_weight: Share = Field(
         default=RETRIEVAL.vector_weight, description="Share of the vectors in the fusion, 0 to 1."
     )
-
+    token_pool: int = Field(
+        default=RETRIEVAL.token_pool,
+        ge=0,
+        le=MAX_K,
+        description="Best candidates that are compared with the question token by token, where token vectors"
+        " are kept; 0: none.",
+    )
     links: int = Field(
         default=RETRIEVAL.links,
         ge=0,

@@ -25,6 +25,9 @@ _VECTORS = (
     "JOIN vectors v ON v.id = c.vector_id "
     "WHERE +c.space_id IN (SELECT value FROM json_each(?)) ORDER BY c.key"
 )
+_TOKENS = _VECTORS.replace("v.vector", "t.codes").replace(
+    "JOIN vectors v ON v.id = c.vector_id", "JOIN token_codes t ON t.vector_id = c.vector_id"
+)
 
 
 def living(view: View, keys: Keys) -> list[int]:
@@ -54,6 +57,11 @@ def vectors_of(now: Moment, keys: Keys) -> tuple[Keys, Vectors]:
     found = np.array([key for key, _ in rows], dtype=np.int64)
     matrix = np.frombuffer(b"".join(vector for _, vector in rows), dtype=np.float32)
     return found, matrix.reshape(len(rows), now[0].space.embedder.dim)
+
+
+def tokens_of(now: Moment, keys: Keys) -> dict[int, bytes]:
+    """The codes of the tokens of these chunks: of those that are alive, and have any."""
+    return dict(now[0].db.execute(_TOKENS, (json_of(keys.tolist()), _spaces(now))).fetchall())
 
 
 def chunks_of(now: Moment, keys: Sequence[int]) -> list[Chunk]:

@@ -13,7 +13,7 @@ from rag.types import Chunk, Document, EmbedderInfo, Metadata, MetadataValue, Pa
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 SPACE = (
-    "SELECT s.chunker, e.name, e.fingerprint, e.dim, e.max_tokens "
+    "SELECT s.chunker, e.name, e.fingerprint, e.dim, e.max_tokens, e.tokens "
     "FROM spaces s JOIN embedders e ON e.id = s.embedder_id"
 )
 DOCUMENT = "SELECT d.id, d.title, d.uri, d.metadata, d.pages, d.text FROM documents d"
@@ -24,10 +24,10 @@ CHUNK = (
 )
 
 
-def space_of(row: sqlite3.Row | tuple[str, str, str, int, int]) -> Space:
+def space_of(row: sqlite3.Row | tuple[str, str, str, int, int, int]) -> Space:
     """The space in a row of SPACE."""
-    chunker, name, fingerprint, dim, max_tokens = row
-    return Space(chunker, EmbedderInfo(name=name, fingerprint=fingerprint, dim=dim, max_tokens=max_tokens))
+    chunker, name, fingerprint, dim, max_tokens, tokens = row
+    return Space(chunker, EmbedderInfo(name, fingerprint, dim, max_tokens, bool(tokens)))
 
 
 def document_of(row: tuple[str, str, str, str, str, str]) -> Document:

@@ -158,7 +158,16 @@ FOURTH: Migration = (
     "DELETE FROM generations",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (FIRST, SECOND, THIRD, FOURTH)
+FIFTH: Migration = (
+    # What the embedder makes of each token, in two bits a dimension: of embedders that say so. Apart from the
+    # vectors, so that those are read without walking past them.
+    "ALTER TABLE embedders ADD COLUMN tokens INTEGER NOT NULL DEFAULT 0",
+    """CREATE TABLE token_codes(
+        vector_id INTEGER PRIMARY KEY REFERENCES vectors(id) ON DELETE CASCADE,
+        codes BLOB NOT NULL)""",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH)
 
 
 def version(db: sqlite3.Connection) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 
 from indexes.rows import CHUNK, DOCUMENT, chunk_of, document_of
 from indexes.writer import UNIT_TOLERANCE
+from rag.token_codes import width
 from rag.types import Chunk, text_hash
 
 Severity = Literal["error", "warning", "info"]
@@ -113,12 +114,13 @@ def vectors(part: Part, checked: Counter[str]) -> Iterator[Finding]:
     """Every chunk has the vector of its own text, by its space's embedder, finite, of unit length."""
     rows = part.db.execute(
         "SELECT c.key, d.id, c.breadcrumb, c.text, v.text_hash, v.vector, v.embedder_id = s.embedder_id, "
-        "e.dim FROM chunks c JOIN documents d ON d.key = c.document_key JOIN vectors v ON v.id = c.vector_id "
+        "e.dim, e.tokens, length(t.codes) FROM chunks c JOIN documents d ON d.key = c.document_key "
+        "JOIN vectors v ON v.id = c.vector_id LEFT JOIN token_codes t ON t.vector_id = v.id "
         "JOIN spaces s ON s.id = c.space_id JOIN embedders e ON e.id = s.embedder_id "
         "WHERE c.space_id = ? ORDER BY c.key",
         (part.space,),
     )
-    for key, document, breadcrumb, text, hash, blob, same_embedder, dim in rows:
+    for key, document, breadcrumb, text, hash, blob, same_embedder, dim, coded, size in rows:
         checked["vectors"] += 1
         problem = ""
         if not same_embedder:
@@ -129,6 +131,8 @@ def vectors(part: Part, checked: Counter[str]) -> Iterator[Finding]:
             problem = f"has {len(blob)} bytes, not {dim} numbers"
         elif not abs(float(np.linalg.norm(np.frombuffer(blob, np.float32))) - 1) <= UNIT_TOLERANCE:
             problem = "is not finite or not of unit length"
+        elif coded and (size is None or size % width(dim)):
+            problem = "has no token codes" if size is None else f"has token codes of {size} bytes"
         if problem:
             message = f"the vector of chunk {key} of {document!r} {problem}"
             yield Finding("vectors", "error", part.name, message, _again(document, part.name))

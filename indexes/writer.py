@@ -18,6 +18,7 @@ from rag.errors import EmbedderMismatch, StorageError
 from rag.filters import number_of
 from rag.protocols import Change, PutChunks, PutDocument, PutItem, RemoveDocument, RemoveItem, Space
 from rag.retrieve.links import name_of
+from rag.token_codes import width
 from rag.types import Chunk, Document, Vectors, text_hash
 
 UNIT_TOLERANCE = 1e-3
@@ -59,19 +60,28 @@ class SqliteWriter(SqliteLedger):
         with self._one_at_a_time:
             yield self._db
 
-    def commit(self, changes: Sequence[Change], *, hashes: Sequence[bytes], vectors: Vectors) -> None:
+    def commit(
+        self,
+        changes: Sequence[Change],
+        *,
+        hashes: Sequence[bytes],
+        vectors: Vectors,
+        tokens: Sequence[bytes] = (),
+    ) -> None:
         """The only commit point: all of it is durable when this returns, or none of it happened.
 
-        ``vectors`` has shape (len(hashes), dim), unit rows. Raises EmbedderMismatch on another
-        dimension; StorageError for a chunk that is no span of its document or has no vector, for a
-        new version of a document while the writer's space does not answer yet, and when the system
-        refuses.
+        ``vectors`` has shape (len(hashes), dim), unit rows; ``tokens`` are the codes of each text's tokens,
+        if the space's embedder gives them. Raises EmbedderMismatch on another dimension; StorageError for a
+        chunk that is no span of its document or has no vector, for a new version of a document while the
+        writer's space does not answer yet, and when the system refuses.
         """
         self._check_vectors(hashes, vectors)
+        self._check_tokens(hashes, tokens)
         with self._turn() as db, transaction(db):
             self._on_point("commit:begun")
             place = _Place(db, self._name, self._space)
             place.store_vectors(hashes, vectors)
+            place.store_tokens(hashes, tokens)
             try:
                 for change in changes:
                     place.apply(change)
@@ -132,6 +142,13 @@ class SqliteWriter(SqliteLedger):
         if not (np.abs(lengths - 1.0) <= UNIT_TOLERANCE).all():
             raise StorageError(f"{info.name!r} gave a vector that is not of unit length")
 
+    def _check_tokens(self, hashes: Sequence[bytes], tokens: Sequence[bytes]) -> None:
+        info = self._space.embedder
+        if len(tokens) != (len(hashes) if info.tokens else 0):
+            raise StorageError(f"{len(hashes)} text hashes came with the token codes of {len(tokens)} texts")
+        if any(len(codes) % width(info.dim) for codes in tokens):
+            raise StorageError(f"{info.name!r} gave token codes of another dimension than {info.dim}")
+
 
 class _Place:
     """Where a writer's changes go, inside one transaction: the collection, its space, its embedder."""
@@ -144,8 +161,8 @@ class _Place:
         self._embedder = self._id_of(
             "SELECT id FROM embedders WHERE fingerprint = ?",
             (info.fingerprint,),
-            "INSERT INTO embedders(fingerprint, name, dim, max_tokens) VALUES(?, ?, ?, ?)",
-            (info.fingerprint, info.name, info.dim, info.max_tokens),
+            "INSERT INTO embedders(fingerprint, name, dim, max_tokens, tokens) VALUES(?, ?, ?, ?, ?)",
+            (info.fingerprint, info.name, info.dim, info.max_tokens, int(info.tokens)),
         )
         self.collection = self._id_of(
             "SELECT id FROM collections WHERE name = ?",
@@ -189,6 +206,13 @@ class _Place:
         self._db.executemany(
             "INSERT INTO vectors(embedder_id, text_hash, vector) VALUES(?, ?, ?) ON CONFLICT DO NOTHING",
             ((self._embedder, hash, row.tobytes()) for hash, row in zip(hashes, rows, strict=True)),
+        )
+
+    def store_tokens(self, hashes: Sequence[bytes], tokens: Sequence[bytes]) -> None:
+        self._db.executemany(
+            "INSERT INTO token_codes(vector_id, codes) SELECT id, ? FROM vectors "
+            "WHERE embedder_id = ? AND text_hash = ? ON CONFLICT DO NOTHING",
+            ((codes, self._embedder, hash) for hash, codes in zip(hashes, tokens, strict=False)),
         )
 
     def apply(self, change: Change) -> None:

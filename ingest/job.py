@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -31,7 +32,7 @@ from ingest.decide import (
     needs_move,
 )
 from rag.errors import StorageError
-from rag.protocols import Change, Embedder, Ledger, PutChunks, PutDocument, Space, Writer
+from rag.protocols import Change, Embedder, Ledger, PutChunks, PutDocument, Space, TokenEmbedder, Writer
 from rag.types import Chunk, Vectors, text_hash
 
 POOL_TEXTS = 512
@@ -225,6 +226,14 @@ def _texts(step: Step) -> Iterator[tuple[list[bytes], Sequence[Chunk]]]:
         yield [text_hash(chunk.embedded_text) for chunk in chunks], chunks
 
 
+class _Embedded(NamedTuple):
+    """Texts by hash, their vectors, and the codes of their tokens where the embedder gives them."""
+
+    hashes: list[bytes]
+    vectors: Vectors
+    tokens: list[bytes]
+
+
 class _Pool:
     """Gathers changes until their new texts are worth a batch, then embeds and commits them together."""
 
@@ -265,9 +274,9 @@ class _Pool:
 
     def flush(self) -> None:
         """Embed what waits and commit everything gathered."""
-        hashes, vectors = self._embed()
-        if self._changes or hashes:
-            self._writer.commit(self._changes, hashes=hashes, vectors=vectors)
+        embedded = self._embed()
+        if self._changes or embedded.hashes:
+            self._commit(self._changes, embedded)
         self._changes = []
 
     def _gather(self, chunks: Sequence[Chunk]) -> None:
@@ -283,18 +292,26 @@ class _Pool:
             if len(self._waiting) >= 2 * POOL_TEXTS:
                 # A document of many texts: its vectors are remembered ahead of it, so that memory
                 # stays bounded; the document itself still appears whole, in one commit.
-                hashes, vectors = self._embed()
-                self._writer.commit((), hashes=hashes, vectors=vectors)
+                self._commit((), self._embed())
 
-    def _embed(self) -> tuple[list[bytes], Vectors]:
+    def _commit(self, changes: Sequence[Change], embedded: _Embedded) -> None:
+        self._writer.commit(changes, hashes=embedded.hashes, vectors=embedded.vectors, tokens=embedded.tokens)
+
+    def _embed(self) -> _Embedded:
         """Shortest first, so that texts of one length stand together in the embedder's batches."""
         waiting = sorted(self._waiting.items(), key=lambda pair: len(pair[1]))
         parts: list[Vectors] = []
+        tokens: list[bytes] = []
         for start in range(0, len(waiting), STEP_TEXTS):
             texts = [text for _, text in waiting[start : start + STEP_TEXTS]]
             characters = sum(map(len, texts))
             began = time.monotonic()
-            parts.append(self._embedder.embed(texts, input_type="document"))
+            if self._embedder.info.tokens:
+                vectors, codes = cast("TokenEmbedder", self._embedder).embed_coded(texts)
+                tokens += codes
+            else:
+                vectors = self._embedder.embed(texts, input_type="document")
+            parts.append(vectors)
             if self._warm:  # the first batch of a run also loads the model
                 self._timed_seconds += time.monotonic() - began
                 self._timed_characters += characters
@@ -304,7 +321,7 @@ class _Pool:
         self._waiting = {}
         dim = self._embedder.info.dim
         vectors = np.concatenate(parts) if parts else np.zeros((0, dim), dtype=np.float32)
-        return [key for key, _ in waiting], vectors
+        return _Embedded([key for key, _ in waiting], vectors, tokens)
 
     def _tell(self, *, embedding: int | None = None) -> None:
         waiting = len(self._waiting) if embedding is None else embedding

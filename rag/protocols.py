@@ -45,6 +45,18 @@ class Embedder(Protocol):
         up to the rounding of the arithmetic. Raises EmbedderError."""
 
 
+class TokenEmbedder(Embedder, Protocol):
+    """An embedder with ``info.tokens``: it shows what it makes of each token, in the same pass."""
+
+    def embed_coded(self, texts: Sequence[str]) -> tuple[Vectors, list[bytes]]:
+        """The vectors of documents, and the codes of each one's tokens (:mod:`rag.token_codes`). Raises
+        EmbedderError."""
+
+    def embed_question(self, text: str) -> tuple[Vectors, Vectors]:
+        """The vector of a question, shape (dim,), and those of its tokens, shape (tokens, dim). Raises
+        EmbedderError."""
+
+
 class Collection(Protocol):
     """A collection as the retriever sees it, or several searched as one: candidates are ranked by key, only
     the chosen are read. Keys are unique over all of them."""
@@ -72,6 +84,10 @@ class Collection(Protocol):
 
     def vectors(self, keys: Keys) -> tuple[Keys, Vectors]:
         """Of these chunks those that are alive, rising, and their vectors, shape (n, dim)."""
+
+    def tokens(self, keys: Keys) -> Mapping[int, bytes]:
+        """The codes of the token vectors (:mod:`rag.token_codes`) of those of these chunks that are alive;
+        none where the embedder gives none."""
 
     def read(self, keys: Sequence[int]) -> list[Chunk]:
         """The chunks of these keys, in this order; those that died meanwhile are left out."""
@@ -201,11 +217,19 @@ class Ledger(Protocol):
 class Writer(Ledger, Protocol):
     """The one writer of a collection, while it holds the lock."""
 
-    def commit(self, changes: Sequence[Change], *, hashes: Sequence[bytes], vectors: Vectors) -> None:
+    def commit(
+        self,
+        changes: Sequence[Change],
+        *,
+        hashes: Sequence[bytes],
+        vectors: Vectors,
+        tokens: Sequence[bytes] = (),
+    ) -> None:
         """The only commit point: all of it is durable when this returns, or none of it happened.
 
-        ``vectors[i]`` embeds the text with ``hashes[i]``; every chunk's ``embedded_text`` must have
-        its vector here or stored before. Raises StorageError; EmbedderMismatch on another dimension.
+        ``vectors[i]`` embeds the text with ``hashes[i]``, and ``tokens[i]`` codes its tokens where the
+        space's embedder does so; every chunk's ``embedded_text`` must have its vector here or stored
+        before. Raises StorageError; EmbedderMismatch on another dimension.
         """
 
     def activate(self) -> None:

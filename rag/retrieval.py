@@ -19,12 +19,13 @@ class RetrievalSettings:
     """How a question is turned into hits; part of an answer's receipt.
 
     ``vector_pool`` and ``lexical_pool`` are how many candidates each leg offers to the fusion;
-    ``vector_weight`` is the share of the vector leg in it, from 0 to 1; ``links`` of how many of the best
-    documents the names are followed (0: none). ``rewrite`` and ``reranker`` name what the retriever was
-    given for them. ``rerank_pool`` hits are read again by the reranker, if there is one, in at most
-    ``rerank_seconds``. ``per_document`` is the most hits of one document (0: no limit), ``diversity`` how
-    much a hit loses for being like a better one (0: nothing, up to 1), and ``min_score`` the least score of
-    a hit. Raises InvalidSetting.
+    ``vector_weight`` is the share of the vector leg in it, from 0 to 1. The ``token_pool`` best are compared
+    with the question token by token, where the collection keeps token vectors (0: none). ``links`` is of how
+    many of the best documents the names are followed (0: none). ``rewrite`` and ``reranker`` name what the
+    retriever was given for them. ``rerank_pool`` hits are read again by the reranker, if there is one, in at
+    most ``rerank_seconds``. ``per_document`` is the most hits of one document (0: no limit), ``diversity``
+    how much a hit loses for being like a better one (0: nothing, up to 1), and ``min_score`` the least score
+    of a hit. Raises InvalidSetting.
     """
 
     mode: Mode = field(default="hybrid", kw_only=True)
@@ -33,6 +34,7 @@ class RetrievalSettings:
     lexical_pool: int = field(default=100, kw_only=True)
     vector_weight: float = field(default=0.5, kw_only=True)
     links: int = field(default=2, kw_only=True)
+    token_pool: int = field(default=50, kw_only=True)
     rewrite: str = field(default="none", kw_only=True)
     reranker: str = field(default="", kw_only=True)
     rerank_pool: int = field(default=15, kw_only=True)
@@ -48,6 +50,7 @@ class RetrievalSettings:
             **dict.fromkeys(("k", "vector_pool", "lexical_pool", "rerank_pool"), (1, MAX_K)),
             **dict.fromkeys(("vector_weight", "diversity"), (0, 1)),
             "links": (0, 10),
+            "token_pool": (0, MAX_K),
             "per_document": (0, MAX_K),
             "rerank_seconds": (0, 600),
         }

@@ -13,14 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from rag.filters import Where, of, passes
-from rag.protocols import Embedder, Message, Offsets, PutDocument, Writer
+from rag.protocols import Embedder, Message, Offsets, PutDocument, TokenEmbedder, Writer
 from rag.retrieve.links import name_of
+from rag.token_codes import encode
 from rag.types import Candidates, Chunk, Document, EmbedderInfo, Keys, Vectors, text_hash
 from rag.words import folded
 
@@ -43,7 +44,8 @@ class HashEmbedder:
     """Feature hashing of lower-cased words to a unit vector: texts that share words are near.
 
     Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning". ``seed`` makes
-    another "model" with another fingerprint, to test what happens when the embedder changes.
+    another "model" with another fingerprint, to test what happens when the embedder changes. With ``tokens``
+    it is a :class:`rag.protocols.TokenEmbedder`: a token is a word, its vector that of the word alone.
 
     >>> e = HashEmbedder(dim=64)
     >>> a, b, c = e.embed(["red apple", "green apple", "slow train"], input_type="document")
@@ -51,9 +53,9 @@ class HashEmbedder:
     True
     """
 
-    def __init__(self, *, dim: int = 64, max_tokens: int = 64, seed: int = 0) -> None:
-        fingerprint = f"hash-{seed}-{dim}-{max_tokens}"
-        self.info = EmbedderInfo(name="hash", fingerprint=fingerprint, dim=dim, max_tokens=max_tokens)
+    def __init__(self, *, dim: int = 64, max_tokens: int = 64, seed: int = 0, tokens: bool = False) -> None:
+        fingerprint = f"hash-{seed}-{dim}-{max_tokens}" + "-tokens" * tokens
+        self.info = EmbedderInfo("hash", fingerprint, dim, max_tokens, tokens)
         self.tokenizer = WordTokenizer()
         self.embedded: list[str] = []
         """Every text that was embedded as a document, in order: what a test counts."""
@@ -72,12 +74,31 @@ class HashEmbedder:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
 
+    def embed_coded(self, texts: Sequence[str]) -> tuple[Vectors, list[bytes]]:
+        vectors = self.embed(texts, input_type="document")
+        return vectors, [encode(self._tokens(text)) for text in texts]
 
-def put_texts(writer: Writer, texts: Mapping[str, str], vectors: Vectors) -> None:
-    """Commit documents of one chunk each, by id; ``vectors`` in the same order, shape (n, dim)."""
+    def embed_question(self, text: str) -> tuple[Vectors, Vectors]:
+        return self.embed([text], input_type="query")[0], self._tokens(text)
+
+    def _tokens(self, text: str) -> Vectors:
+        words = _WORD.findall(text.casefold())[: self.info.max_tokens - 2]
+        tokens = np.zeros((len(words), self.info.dim), dtype=np.float32)
+        for row, word in enumerate(words):
+            column, sign = _slot(word, self.info.fingerprint, self.info.dim)
+            tokens[row, column] = sign
+        return tokens
+
+
+def put_texts(
+    writer: Writer, texts: Mapping[str, str], vectors: Vectors, *, tokens: Sequence[bytes] = ()
+) -> None:
+    """Commit documents of one chunk each, by id; ``vectors``, shape (n, dim), and ``tokens``, their codes
+    where the embedder gives them, in the same order."""
     documents = [Document(id, text) for id, text in texts.items()]
     changes = [PutDocument(d.id, d, [Chunk(d.id, d.text, 0, len(d.text))]) for d in documents]
-    writer.commit(changes, hashes=[text_hash(d.text) for d in documents], vectors=vectors)
+    hashes = [text_hash(document.text) for document in documents]
+    writer.commit(changes, hashes=hashes, vectors=vectors, tokens=tokens)
 
 
 @lru_cache(maxsize=100_000)
@@ -104,7 +125,11 @@ class MemoryCollection:
         self.asked: list[tuple[int, int]] = []
         self.chunks = {key: replace(chunk, key=key) for key, chunk in enumerate(chunks, 1)}
         passages = [chunk.embedded_text for chunk in self.chunks.values()]
-        self._vectors = embedder.embed(passages, input_type="document")
+        self._codes: list[bytes] = []
+        if embedder.info.tokens:
+            self._vectors, self._codes = cast("TokenEmbedder", embedder).embed_coded(passages)
+        else:
+            self._vectors = embedder.embed(passages, input_type="document")
         self._words = [_folded(chunk.text) for chunk in self.chunks.values()]
 
     @property
@@ -139,6 +164,9 @@ class MemoryCollection:
         spread = (float(cosines.mean()), float(cosines.std())) if told else (0.0, 0.0)
         means = np.full(len(known), spread[0], np.float32)
         return Candidates(known, cosines[known - 1], bm25[known - 1], means, bound, *spread)
+
+    def tokens(self, keys: Keys) -> dict[int, bytes]:
+        return {key: self._codes[key - 1] for key in keys.tolist() if key in self.chunks and self._codes}
 
     def named(self, names: Sequence[str], *, where: Where) -> dict[str, Keys]:
         found: dict[str, list[int]] = {}

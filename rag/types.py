@@ -187,13 +187,15 @@ class EmbedderInfo:
     """What is known of an embedder without loading it.
 
     ``fingerprint`` changes whenever the vectors could: weights, pooling, prefixes, dimension,
-    precision. ``max_tokens`` is what the model reads of one text, special tokens included.
+    precision. ``max_tokens`` is what the model reads of one text, special tokens included. ``tokens``: it
+    codes the vectors of a text's tokens too, to be kept beside that of the text.
     """
 
     name: str
     fingerprint: str
     dim: int
     max_tokens: int
+    tokens: bool = False
 
 
 def clean_text(text: str) -> str:

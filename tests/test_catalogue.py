@@ -308,6 +308,36 @@ def test_commit_that_would_break_a_law_is_refused_as_a_whole(catalogue, case):
     assert doctor.check(catalogue).ok
 
 
+CODING = HashEmbedder(dim=16, tokens=True)
+
+
+def test_tokens_are_kept_beside_vectors_found_by_chunk_and_go_with_them(catalogue):
+    document = doc("a", "one line", "another line here")
+    chunks = cut(document)
+    texts = [chunk.embedded_text for chunk in chunks]
+    vectors, codes = CODING.embed_coded(texts)
+    hashes = [text_hash(text) for text in texts]
+    with catalogue.writer("c", Space("lines", CODING.info)) as writer:
+        writer.commit([PutDocument("f", document, chunks)], hashes=hashes, vectors=vectors, tokens=codes)
+        keys = np.array([chunk.key for chunk in catalogue.chunks("c", "a")])
+        assert catalogue.collection("c").tokens(keys) == dict(zip(keys.tolist(), codes, strict=True))
+        assert catalogue.collection("c").space.embedder == CODING.info
+        assert doctor.check(catalogue).ok
+        writer.commit([RemoveDocument("a")], hashes=[], vectors=NOTHING["vectors"])
+        assert catalogue.collection("c").tokens(keys) == {}
+    catalogue.remove_collection("c")
+    with catalogue.store.reading() as db:
+        assert db.execute("SELECT count(*) FROM token_codes").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("tokens", [(), (b"1234", b"1234"), (b"12345",)])
+def test_tokens_that_are_missing_or_of_another_dimension_are_refused(catalogue, tokens):
+    with catalogue.writer("c", Space("lines", CODING.info)) as writer, pytest.raises(StorageError):
+        writer.commit([], **embedded(good, embedder=CODING), tokens=tokens)
+    with catalogue.writer("d", SPACE) as writer, pytest.raises(StorageError, match="token codes of 1 texts"):
+        writer.commit([], **embedded(good), tokens=(b"1234",))
+
+
 def test_vectors_of_another_dimension_are_refused_by_name(catalogue):
     with (
         catalogue.writer("c", SPACE) as writer,

@@ -123,6 +123,27 @@ def test_broken_invariant_is_named_with_what_mends_it(catalogue, case):
     assert all(finding.severity == "warning" for finding in rebuilt)
 
 
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("DELETE FROM token_codes WHERE vector_id = 2", "has no token codes"),
+        ("UPDATE token_codes SET codes = x'0102030405' WHERE vector_id = 2", "has token codes of 5 bytes"),
+    ],
+)
+def test_token_codes_that_are_gone_or_torn_are_named(tmp_path, statement, told):
+    coding = HashEmbedder(dim=16, tokens=True)
+    texts = {"a": "red train", "b": "blue train"}
+    with Catalogue.open(tmp_path / "coded", create=True) as opened:
+        vectors, codes = coding.embed_coded(list(texts.values()))
+        with opened.writer("main", Space("whole", coding.info)) as writer:
+            put_texts(writer, texts, vectors, tokens=codes)
+        assert doctor.check(opened).ok
+        damage(opened, statement)
+        [finding] = doctor.check(opened).findings
+        assert (finding.invariant, finding.severity) == ("vectors", "error")
+        assert told in finding.message
+
+
 def test_wrong_count_is_counted_anew_by_a_repair(catalogue):
     damage(catalogue, "UPDATE spaces SET chunks = chunks + 3")
     report = doctor.repair(catalogue)
@@ -134,7 +155,7 @@ def test_wrong_count_is_counted_anew_by_a_repair(catalogue):
 def test_vector_of_another_embedder_is_an_error(catalogue):
     damage(
         catalogue,
-        "INSERT INTO embedders VALUES(9, 'foreign', 'foreign', 16, 64)",
+        "INSERT INTO embedders VALUES(9, 'foreign', 'foreign', 16, 64, 0)",
         "UPDATE vectors SET embedder_id = 9 WHERE id = 3",
     )
     (finding,) = doctor.check(catalogue).findings

@@ -21,6 +21,7 @@ from rag.embed.queue import BatchQueue
 from rag.embed.tokens import HubTokenizer
 from rag.errors import EmbedderError, ModelNotFound
 from rag.testing import HashEmbedder
+from rag.token_codes import best_matches, width
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = open_model("all-MiniLM-L6-v2").path
@@ -323,6 +324,35 @@ def test_vector_of_a_text_does_not_depend_on_its_neighbours(embedder):
     alone = np.concatenate([embedder.embed([text], input_type="document") for text in texts])
     np.testing.assert_allclose(together, alone, atol=2e-3)
     assert (together * alone).sum(axis=1).min() > 0.99999
+
+
+@pytest.mark.model
+def test_tokens_come_with_the_vectors_that_there_are_without_them():
+    coding = SentenceTransformerEmbedder("all-MiniLM-L6-v2", precision="float32", tokens=True)
+    texts = ["Tea boils.", "", *TRICKY, *rng_texts(3)]
+    vectors, codes = coding.embed_coded(texts)
+    np.testing.assert_allclose(vectors, coding.embed(texts, input_type="document"), atol=1e-5)
+    shown = [coding.token_vectors(text, input_type="document") for text in texts]
+    assert [len(each) // width(384) for each in codes] == [len(rows) for rows in shown]
+    vector, asked = coding.embed_question(PROBE[0])
+    np.testing.assert_allclose(vector, coding.embed([PROBE[0]], input_type="query")[0], atol=1e-5)
+    np.testing.assert_allclose(asked, coding.token_vectors(PROBE[0], input_type="query"), atol=1e-5)
+    matches = best_matches(asked, codes)
+    for rows, found in zip(shown, matches, strict=True):
+        assert np.abs((asked @ rows.T).max(axis=1, initial=-1.0) - found).max() < 0.1
+
+
+def test_tokens_are_another_embedder_where_they_can_be_had(tmp_path):
+    folder = tiny_model(tmp_path / "m")
+    with_tokens = SentenceTransformerEmbedder(str(folder), tokens=True).info
+    without = SentenceTransformerEmbedder(str(folder)).info
+    assert (with_tokens.tokens, without.tokens) == (True, False)
+    assert with_tokens.fingerprint != without.fingerprint
+    exact, coarse = (
+        SentenceTransformerEmbedder(str(folder), precision="bfloat16", tokens=kept).info
+        for kept in (True, False)
+    )
+    assert exact == coarse  # that arithmetic gives none
 
 
 @pytest.mark.model

@@ -49,7 +49,7 @@ def test_score_is_the_weighted_mean_of_each_tokens_best_cosine():
         ]
         for p in PASSAGES
     ]
-    above = [max(column) - sum(column) / len(column) for column in zip(*best, strict=True)]
+    above = [(max(column) - sum(column) / len(column)) ** 2 for column in zip(*best, strict=True)]
     expected = [sum(a * m for a, m in zip(above, row, strict=True)) / sum(above) for row in best]
     found = LateInteraction(words).score(QUESTION, PASSAGES, seconds=math.inf)
     assert found == pytest.approx(expected, abs=1e-5)

@@ -205,6 +205,20 @@ def test_ids_of_one_text_are_those_of_the_whole_vocabulary(embedder):
 
 
 @pytest.mark.model
+@pytest.mark.parametrize("prefix", ["query: ", "passage: ", "", "¿question? "])
+def test_tokens_around_a_text_are_those_of_the_whole_vocabulary(embedder, prefix):
+    assert E5.around(prefix) == embedder.tokenizer.around(prefix)
+
+
+@pytest.mark.model
+def test_a_question_with_its_tokens_builds_no_vocabulary_either(monkeypatch):
+    monkeypatch.setattr(type(E5), "tokenizer", lambda model: pytest.fail("0.6 s for one question"))
+    fresh = SentenceTransformerEmbedder("multilingual-e5-small", precision="int8", tokens=True)
+    vector, tokens = fresh.embed_question("When does it open?")
+    assert (vector.shape, tokens.shape[1]) == ((384,), 384)
+
+
+@pytest.mark.model
 def test_the_first_question_builds_no_vocabulary_and_the_second_does(monkeypatch):
     built = []
     load = type(E5).tokenizer

@@ -13,6 +13,7 @@ from rag.errors import InvalidQuery, InvalidSetting
 from rag.highlight import matches
 from rag.retrieve import MAX_K, RetrievalSettings, Retriever
 from rag.retrieve.choose import choose
+from rag.retrieve.explain import standing
 from rag.retrieve.fuse import evidence, ranked
 from rag.testing import HashEmbedder, MemoryCollection
 from rag.types import Candidates, Chunk, Hit
@@ -178,6 +179,56 @@ FILMS = {
 def films(embedder) -> MemoryCollection:
     chunks = [Chunk(title, text, 0, len(text), title=title) for title, text in FILMS.items()]
     return MemoryCollection(chunks, embedder)
+
+
+TIDES = {
+    "tide.md": "High tide is at noon. The harbour is closed then, and the ferry waits outside the harbour.",
+    "ferry.md": "The ferry leaves the harbour at noon.",
+    "train.md": "The train leaves the station at noon.",
+    "zoo.md": "The zoo feeds the seals at noon.",
+}
+
+
+def test_the_best_are_compared_token_by_token_and_the_others_stay_below():
+    coding = HashEmbedder(dim=256, tokens=True)
+    shelf = shelf_of(TIDES, coding)
+    question = "the train at noon"
+    plain = Retriever(coding, settings=RetrievalSettings(token_pool=0)).trace(shelf, question, k=4)
+    assert plain.compared == {}
+    both = Retriever(coding, settings=RetrievalSettings(token_pool=2)).trace(shelf, question, k=4)
+    assert set(both.compared) == set(plain.fused.keys[:2].tolist())
+    assert both.fused.keys.tolist()[2:] == plain.fused.keys.tolist()[2:]
+    assert (np.diff(both.fused.scores) <= 0).all()
+    # "train" tells the passages apart, "the", "at" and "noon" do not.
+    every = Retriever(coding, settings=RetrievalSettings()).trace(shelf, question, k=4)
+    scores = {shelf.chunks[key].document_id: score for key, score in every.compared.items()}
+    assert max(scores, key=scores.__getitem__) == "train.md"
+    assert scores["train.md"] > 0.9 > 0.5 > scores["zoo.md"]
+    assert standing(every, every.hits[0].chunk.key).token_rank == 1
+
+
+@pytest.mark.parametrize("mode", ["vector", "lexical"])
+def test_one_leg_alone_compares_no_tokens(mode):
+    coding = HashEmbedder(dim=256, tokens=True)
+    retriever = Retriever(coding, settings=RetrievalSettings(mode=mode))
+    assert retriever.trace(shelf_of(TIDES, coding), "the train at noon").compared == {}
+
+
+def test_an_embedder_without_tokens_and_a_collection_without_candidates_compare_nothing(embedder):
+    assert Retriever(embedder).trace(shelf_of(TIDES, embedder), "the train").compared == {}
+    coding = HashEmbedder(dim=256, tokens=True)
+    assert Retriever(coding).trace(MemoryCollection([], coding), "the train").hits == ()
+
+
+def test_a_named_document_is_lifted_to_what_comparing_left_of_the_one_that_names_it():
+    coding = HashEmbedder(dim=256, tokens=True)
+    chunks = [Chunk(title, text, 0, len(text), title=title) for title, text in FILMS.items()]
+    shelf = MemoryCollection(chunks, coding)
+    settings_ = RetrievalSettings(vector_pool=1, lexical_pool=1, links=1)
+    trail = Retriever(coding, settings=settings_).trace(shelf, "the director of Dust and Noon", k=2)
+    assert trail.linked == {2: (1, "ana gil perez")}
+    assert set(trail.compared) == {1, 3}  # what was offered, not what was named
+    assert trail.fused.scores[0] >= trail.fused.scores[1] > 0
 
 
 def test_a_document_that_the_best_passage_names_is_found(films, embedder):

@@ -96,6 +96,8 @@ def stood(at: Standing) -> str:
         parts.append("words: none")
     if at.by_name:
         parts.append(f"named as “{at.by_name}” by chunk {at.linked_from}")
+    if at.token_rank:
+        parts.append(f"tokens: {at.token_rank}.")
     parts.append(f"fused: {at.fused_rank}.")
     if at.reranked_rank:
         parts.append(f"reranked: {at.reranked_rank}.")

@@ -101,6 +101,11 @@ class OnnxEngine:
     def run(self, items: Sequence[Any]) -> Vectors:
         return _unit(self._session.run([self._pooled], {"x": self._sums(items)})[0])
 
+    def run_whole(self, items: Sequence[Any]) -> tuple[Vectors, Vectors]:
+        """The same, and the unit rows of the tokens: shape (texts, tokens, dim)."""
+        pooled, states = self._session.run([self._pooled, self._states], {"x": self._sums(items)})
+        return _unit(pooled), _unit(states.reshape(-1, states.shape[2])).reshape(states.shape)
+
     def tokens(self, ids: Sequence[int]) -> Vectors:
         """Unit rows, one for each token of one text. Runs in the caller's thread; any number may."""
         return _unit(self._session.run([self._states], {"x": self._sums([ids])})[0][0])
@@ -153,6 +158,9 @@ class TorchEngine:
         # prompt="": the prefix is already in front of the text.
         found = self._model.encode(list(items), batch_size=len(items), prompt="", show_progress_bar=False)
         return _unit(np.asarray(found, dtype=np.float32))
+
+    def run_whole(self, items: Sequence[Any]) -> tuple[Vectors, Vectors]:
+        raise EmbedderError(f"{type(self).__name__} gives no token vectors")
 
 
 @contextmanager

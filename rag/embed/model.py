@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from rag import token_codes
 from rag.types import EmbedderInfo
 
 if TYPE_CHECKING:
@@ -71,13 +72,22 @@ class Model(ABC):
         """What the model reads of one short text, where that is had cheaper than by ``tokenizer``."""
         return None
 
+    def around(self, prefix: str) -> tuple[int, int] | None:
+        """How many tokens stand before a text with this prefix and how many after it, where that is had
+        cheaper than by ``tokenizer``."""
+        return None
+
     @abstractmethod
     def weights(self) -> Weights:
         """The tensors of a model with a pooling other than "other". Raises EmbedderError."""
 
 
 def info_of(
-    model: Model, *, precision: Precision, hashes: MutableMapping[str, str] | None = None
+    model: Model,
+    *,
+    precision: Precision,
+    tokens: bool = False,
+    hashes: MutableMapping[str, str] | None = None,
 ) -> EmbedderInfo:
     """The fingerprint covers every file that shapes a vector, and the settings that are not in files.
 
@@ -85,7 +95,7 @@ def info_of(
     who stores the mapping pays for reading the weights once.
     """
     known: MutableMapping[str, str] = {} if hashes is None else hashes
-    about = {
+    about: dict[str, Any] = {
         "arithmetic": _ARITHMETIC,
         "files": {name: _sha256(path, known) for name, path in model.files().items()},
         "pooling": model.pooling,
@@ -95,12 +105,15 @@ def info_of(
         "max_tokens": model.max_tokens,
         "precision": precision,
     }
+    if tokens:
+        about["tokens"] = token_codes.FORMAT
     text = json.dumps(about, sort_keys=True, ensure_ascii=True)
     return EmbedderInfo(
         name=model.name,
         fingerprint=hashlib.sha256(text.encode()).hexdigest(),
         dim=model.dim,
         max_tokens=model.max_tokens,
+        tokens=tokens,
     )
 
 

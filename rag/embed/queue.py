@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from rag.types import Vectors
+
+T = TypeVar("T")
 
 
 class Engine(Protocol):
@@ -29,13 +31,20 @@ class Engine(Protocol):
     def run(self, items: Sequence[Any]) -> Vectors:
         """Unit rows, one for each item. Called from worker threads."""
 
+    def run_whole(self, items: Sequence[Any]) -> tuple[Vectors, Vectors]:
+        """The same, and unit rows for the tokens of each item, shape (items, tokens, dim)."""
+
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """The texts of one call of ``embed``, in pieces; ``done`` is set when all rows are in or one failed."""
+    """The texts of one call of ``embed``, in pieces; ``done`` is set when all rows are in or one failed.
+
+    ``keep`` makes of the token vectors of a text what is ``kept`` of them; None where nothing is."""
 
     out: Vectors
     waiting: int
+    keep: Callable[[Vectors], Any] | None = None
+    kept: list[Any] = field(default_factory=list)
     error: Exception | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
@@ -61,9 +70,22 @@ class BatchQueue:
 
     def run(self, texts: Sequence[str], *, ahead: bool) -> Vectors:
         """Vectors of ``texts``, in order. ``ahead`` of every batch that was not sent ahead itself."""
-        job = _Job(np.empty((len(texts), self._dim), dtype=np.float32), len(texts))
+        return self._done(texts, None, ahead=ahead).out
+
+    def run_whole(
+        self, texts: Sequence[str], keep: Callable[[Vectors], T], *, ahead: bool
+    ) -> tuple[Vectors, list[T]]:
+        """The same, and what ``keep`` makes of each text's token vectors, special tokens among them. It is
+        called from worker threads."""
+        job = self._done(texts, keep, ahead=ahead)
+        return job.out, job.kept
+
+    def _done(self, texts: Sequence[str], keep: Callable[[Vectors], Any] | None, *, ahead: bool) -> _Job:
+        job = _Job(np.empty((len(texts), self._dim), dtype=np.float32), len(texts), keep)
         if not texts:
-            return job.out
+            return job
+        if keep is not None:
+            job.kept = [None] * len(texts)
         slice_size = 1024  # tokenise one slice while the workers run the one before it
         for start in range(0, len(texts), slice_size):
             prepared = self._engine.prepare(texts[start : start + slice_size])
@@ -85,7 +107,7 @@ class BatchQueue:
         job.done.wait()
         if job.error is not None:
             raise job.error
-        return job.out
+        return job
 
     def close(self) -> None:
         """End the threads; batches that were not run yet fail."""
@@ -131,8 +153,13 @@ class BatchQueue:
         wanted = [batch for batch in batches if batch.job.error is None]
         if not wanted:
             return
+        items = [item for batch in wanted for item in batch.items]
         try:
-            vectors = self._engine.run([item for batch in wanted for item in batch.items])
+            if any(batch.job.keep for batch in wanted):
+                vectors, tokens = self._engine.run_whole(items)
+                _keep(wanted, tokens)
+            else:
+                vectors = self._engine.run(items)
         except Exception as error:
             for batch in wanted:
                 _fail(batch.job, error)
@@ -147,6 +174,15 @@ class BatchQueue:
                 batch.job.waiting -= len(batch.rows)
                 if batch.job.waiting == 0:
                     batch.job.done.set()
+
+
+def _keep(batches: Sequence[_Batch], tokens: Vectors) -> None:
+    start = 0
+    for batch in batches:
+        if batch.job.keep is not None:
+            for row, of_text in zip(batch.rows, tokens[start:], strict=False):
+                batch.job.kept[row] = batch.job.keep(of_text)
+        start += len(batch.rows)
 
 
 def _fail(job: _Job, error: Exception) -> None:

@@ -83,6 +83,11 @@ class HubTokenizer:
         encoding = self._whole.post_process(encoding)
         return encoding.ids, [end > len(prefix) for _, end in encoding.offsets]  # special tokens end at 0
 
+    def around(self, prefix: str) -> tuple[int, int]:
+        """How many tokens stand before a text with this prefix, and how many after it."""
+        _, own = self.ids_after(prefix, "a")
+        return own.index(True), own[::-1].index(True)
+
     @property
     def _room(self) -> int:
         """How many tokens of a text the model reads beside its special ones."""

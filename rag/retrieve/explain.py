@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -36,7 +36,8 @@ class Standing:
     """A chunk in a search, stage by stage. Ranks count from 1; None: the stage did not rank it.
 
     ``deviations`` is how far its cosine lies above the question's mean, in standard deviations, ``share``
-    how much of the question its words answer, 0 to 1 (:mod:`rag.retrieve.fuse`). ``linked_from`` is the key
+    how much of the question its words answer, 0 to 1 (:mod:`rag.retrieve.fuse`). ``token_rank`` is its place
+    among those that were compared token by token, by that alone. ``linked_from`` is the key
     of the chunk that names its document, ``by_name`` the name.
     """
 
@@ -47,6 +48,7 @@ class Standing:
     lexical_rank: int | None
     bm25: float
     share: float
+    token_rank: int | None
     linked_from: int | None
     by_name: str
     fused_rank: int | None
@@ -84,6 +86,7 @@ def standing(trail: Trail, key: int) -> Standing:
         lexical_rank=None if at is None or not candidates.bm25[at] else _rank(candidates.bm25, at),
         bm25=0.0 if at is None else float(candidates.bm25[at]),
         share=0.0 if at is None else float(words(candidates)[at]),
+        token_rank=_among(trail.compared, key),
         linked_from=namer,
         by_name=name,
         fused_rank=_place(trail.fused.keys.tolist(), key),
@@ -208,6 +211,10 @@ def _found(text: str, wanted: str) -> tuple[int, int] | None:
 
 def _rank(scores: npt.NDArray[np.float32], at: int) -> int:
     return int((scores > scores[at]).sum()) + 1
+
+
+def _among(scores: Mapping[int, float], key: int) -> int | None:
+    return 1 + sum(each > scores[key] for each in scores.values()) if key in scores else None
 
 
 def _place(keys: Sequence[int], key: int) -> int | None:

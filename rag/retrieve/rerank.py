@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ from rag.embed.tokens import clean
 from rag.errors import EmbedderError, ModelNotFound
 from rag.protocols import Reranker
 from rag.types import Hit
+
+Scores: TypeAlias = npt.NDArray[np.float64]
 
 BLOCK = 4
 """Pairs scored between two looks at the clock. Larger ones gain nothing on a CPU: a model of 6 layers took
@@ -68,18 +70,29 @@ def rerank(
     if len(found) > len(read):
         raise ValueError(f"the reranker gave {len(found)} scores for {len(read)} passages")
     first = np.array([hit.score for hit in hits[: len(found)]], np.float64)
-    mixed = (1 - weight) * _standard(first) + weight * _standard(np.asarray(found, np.float64))
-    scores = first.mean() + first.std() * mixed
-    order = np.argsort(-mixed, kind="stable")
+    away = mixed(first, np.asarray(found, np.float64), weight=weight)
+    scores = first.mean() + first.std() * away
+    order = np.argsort(-away, kind="stable")
     head = [Hit(hits[i].chunk, float(scores[i])) for i in order.tolist()]
     lowest = head[-1].score if head else math.inf
     return [*head, *(Hit(hit.chunk, min(hit.score, lowest)) for hit in hits[len(found) :])]
 
 
-def _standard(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def mixed(first: Scores, second: Scores, *, weight: float) -> Scores:
+    """Two lists of scores as one, in deviations from its mean; ``weight`` is the share of the second. Each is
+    brought to mean 0 and deviation 1 for it.
+
+    >>> mixed(np.array([3.0, 1.0]), np.array([0.1, 0.9]), weight=0.75).tolist()
+    [-0.5, 0.5]
+    """
+    both: Scores = (1 - weight) * _standard(first) + weight * _standard(second)
+    return both
+
+
+def _standard(scores: Scores) -> Scores:
     """Mean 0 and deviation 1; all 0 where all are alike."""
     deviation = scores.std()
-    away: npt.NDArray[np.float64] = scores - scores.mean()
+    away: Scores = scores - scores.mean()
     return away / deviation if deviation > 1e-9 else np.zeros_like(away)
 
 

@@ -3,6 +3,8 @@
     rewrite  a model writes other wordings, where one is configured (:mod:`rag.retrieve.rewrite`)
     rank     both legs offer candidates, each with both of its scores (:class:`rag.protocols.Collection`)
     fuse     the two scores become one (:mod:`rag.retrieve.fuse`)
+    compare  the best are compared with the question token by token, where the collection keeps token
+             vectors (:mod:`rag.retrieve.late`)
     follow   documents that the best passages name join them (:mod:`rag.retrieve.links`)
     rerank   a model reads the best once more, where one is configured (:mod:`rag.retrieve.rerank`)
     choose   at most so many of a document, unlike each other, above a threshold (:mod:`rag.retrieve.choose`)
@@ -15,15 +17,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import cast
 
 import numpy as np
 
 from rag.errors import InvalidQuery
 from rag.filters import EVERYTHING, Where, of
-from rag.protocols import Collection, Embedder, Reranker
+from rag.protocols import Collection, Embedder, Reranker, TokenEmbedder
 from rag.retrieval import MAX_K, RetrievalSettings
 from rag.retrieve.choose import choose
 from rag.retrieve.fuse import Evidence, evidence, ranked
+from rag.retrieve.late import closer
 from rag.retrieve.links import name_of, names
 from rag.retrieve.rerank import rerank
 from rag.retrieve.rewrite import NOT_REWRITTEN, Rewriter, Rewritten
@@ -44,7 +48,8 @@ class Trail:
     """One search as it went. ``hits`` is its result; the rest says how it came about.
 
     ``rewritten`` is what a model wrote for the question, or why it did not. ``vector`` (shape (dim,)) embeds
-    the question and that; None where none was needed. ``fused`` ranks all ``candidates``; ``linked`` says of
+    the question and that; None where none was needed. ``fused`` ranks all ``candidates``; ``compared`` are
+    those that were compared token by token, with what came of it, about a cosine; ``linked`` says of
     a chunk that joined them by a link which chunk named its document, and by which name. ``read`` are the
     hits before the last stage, in the order that the reranker gave them where there is one, and ``dropped``
     says of a chunk why the last stage left it out although others behind it came in. ``generations`` are the
@@ -58,6 +63,7 @@ class Trail:
     settings: RetrievalSettings
     candidates: Candidates
     fused: Ranking
+    compared: Mapping[int, float]
     linked: Mapping[int, tuple[int, str]]
     read: tuple[Hit, ...]
     reranked: bool
@@ -112,10 +118,14 @@ class Retriever:
         settings = self.settings if k is None else replace(self.settings, k=k)
         mode = settings.mode
         rewritten = NOT_REWRITTEN if self._rewriter is None else self._rewriter.rewrite(question)
-        vector = None if mode == "lexical" else self.vector(question, rewritten)
+        vector = tokens = None
+        if mode != "lexical":
+            compare = mode == "hybrid" and settings.token_pool > 0 and self.embedder.tokens
+            vector, tokens = self._embedded(question, tokens=compare)
+            vector = self._with_written(vector, rewritten)
         text = "\n".join((question, *rewritten.queries))
         with collection.snapshot() as now:
-            return self._searched(now, question, rewritten, vector, text, where, settings)
+            return self._searched(now, question, rewritten, vector, tokens, text, where, settings)
 
     def _searched(
         self,
@@ -123,6 +133,7 @@ class Retriever:
         question: str,
         rewritten: Rewritten,
         vector: Vectors | None,
+        tokens: Vectors | None,
         text: str,
         where: Where,
         settings: RetrievalSettings,
@@ -137,8 +148,11 @@ class Retriever:
             where=where,
         )
         linked: dict[int, tuple[int, str]] = {}
+        compared: dict[int, float] = {}
         if hybrid:
             weight = evidence(candidates, vector_weight=settings.vector_weight)
+            if tokens is not None:
+                weight, compared = _compared(now, tokens, candidates, weight, pool=settings.token_pool)
             if settings.links and vector is not None:
                 candidates, weight, linked = self._followed(now, text, vector, candidates, weight, where)
             fused = ranked(candidates, weight)
@@ -172,6 +186,7 @@ class Retriever:
             settings=settings,
             candidates=candidates,
             fused=fused,
+            compared=MappingProxyType(compared),
             linked=MappingProxyType(linked),
             read=tuple(hits),
             reranked=self._reranker is not None,
@@ -179,14 +194,20 @@ class Retriever:
             hits=tuple(chosen),
         )
 
-    def vector(self, question: str, rewritten: Rewritten = NOT_REWRITTEN) -> Vectors:
-        """The question's vector, shape (dim,); with what was written for it, the mean of all, made a unit."""
-        vectors = self._embedder.embed([question, *rewritten.queries], input_type="query")
-        if rewritten.passages:
-            passages = self._embedder.embed(rewritten.passages, input_type="document")
-            vectors = np.concatenate([vectors, passages])
-        mean: Vectors = vectors.mean(axis=0)
-        return mean if len(vectors) == 1 else mean / max(np.linalg.norm(mean), np.float32(1e-6))
+    def _embedded(self, question: str, *, tokens: bool) -> tuple[Vectors, Vectors | None]:
+        """The question's vector, shape (dim,), and those of its tokens, if they are wanted."""
+        if tokens:
+            return cast("TokenEmbedder", self._embedder).embed_question(question)
+        return self._embedder.embed([question], input_type="query")[0], None
+
+    def _with_written(self, vector: Vectors, rewritten: Rewritten) -> Vectors:
+        """The mean of the question's vector and those of what was written for it, made a unit."""
+        if not (rewritten.queries or rewritten.passages):
+            return vector
+        queries = self._embedder.embed(rewritten.queries, input_type="query")
+        passages = self._embedder.embed(rewritten.passages, input_type="document")
+        mean: Vectors = np.concatenate([vector[None], queries, passages]).mean(axis=0)
+        return mean / max(np.linalg.norm(mean), np.float32(1e-6))
 
     def _followed(
         self,
@@ -210,10 +231,13 @@ class Retriever:
         if not linked:
             return candidates, weight, {}
         keys = np.array(sorted(linked)[:LINKED], dtype=np.int64)
-        new = np.setdiff1d(keys, candidates.keys, assume_unique=True)
-        candidates = _joined(candidates, collection.weigh(new, vector=vector, text=text))
+        new = collection.weigh(
+            np.setdiff1d(keys, candidates.keys, assume_unique=True), vector=vector, text=text
+        )
+        weight = np.concatenate([weight, evidence(new, vector_weight=self.settings.vector_weight)])
+        weight = weight[np.argsort(np.concatenate([candidates.keys, new.keys]))]
+        candidates = _joined(candidates, new)
         keys = keys[np.isin(keys, candidates.keys)]  # without those that died since they were named
-        weight = evidence(candidates, vector_weight=self.settings.vector_weight)
         place = np.searchsorted(candidates.keys, keys)
         namer = np.searchsorted(candidates.keys, [linked[key][0] for key in keys.tolist()])
         lifted = np.minimum(weight[place] + LINK, weight[namer])
@@ -230,6 +254,25 @@ class Retriever:
         keys = fused.keys[:enough].tolist()
         scores = dict(zip(keys, fused.scores[:enough].tolist(), strict=True))
         return [Hit(chunk, scores[chunk.key]) for chunk in collection.read(keys)]
+
+
+def _compared(
+    collection: Collection, tokens: Vectors, candidates: Candidates, weight: Evidence, *, pool: int
+) -> tuple[Evidence, dict[int, float]]:
+    """The evidence with the ``pool`` best candidates compared token by token, and what that gave each.
+
+    Those keep the mean and the deviation of their evidence; the others stay below them.
+    """
+    best = ranked(candidates, weight).keys[:pool]
+    codes = collection.tokens(best)
+    places = np.searchsorted(candidates.keys, np.array(sorted(codes), dtype=np.int64))
+    if not len(places):
+        return weight, {}
+    keys = candidates.keys[places].tolist()
+    mixed, scores = closer(tokens, [codes[key] for key in keys], weight[places])
+    weight = np.minimum(weight, mixed.min())
+    weight[places] = mixed
+    return weight, dict(zip(keys, scores.tolist(), strict=True))
 
 
 def checked_question(question: str) -> str:

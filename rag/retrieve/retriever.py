@@ -17,14 +17,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import cast
 
 import numpy as np
 
 from rag.errors import InvalidQuery
 from rag.filters import EVERYTHING, Where, of
-from rag.protocols import Collection, Embedder, Reranker, TokenEmbedder
+from rag.protocols import Collection, Embedder, Reranker
 from rag.retrieval import MAX_K, RetrievalSettings
+from rag.retrieve.asked import Asked, asked
 from rag.retrieve.choose import choose
 from rag.retrieve.fuse import Evidence, evidence, ranked
 from rag.retrieve.late import closer
@@ -118,32 +118,27 @@ class Retriever:
         settings = self.settings if k is None else replace(self.settings, k=k)
         mode = settings.mode
         rewritten = NOT_REWRITTEN if self._rewriter is None else self._rewriter.rewrite(question)
-        vector = tokens = None
-        if mode != "lexical":
-            compare = mode == "hybrid" and settings.token_pool > 0 and self.embedder.tokens
-            vector, tokens = self._embedded(question, tokens=compare)
-            vector = self._with_written(vector, rewritten)
-        text = "\n".join((question, *rewritten.queries))
+        if mode == "lexical":
+            wanted = Asked(question, rewritten)
+        else:
+            compare = mode == "hybrid" and settings.token_pool > 0
+            wanted = asked(self._embedder, question, rewritten, tokens=compare)
         with collection.snapshot() as now:
-            return self._searched(now, question, rewritten, vector, tokens, text, where, settings)
+            return self._searched(now, wanted, where, settings)
 
     def _searched(
         self,
         now: Collection,
-        question: str,
-        rewritten: Rewritten,
-        vector: Vectors | None,
-        tokens: Vectors | None,
-        text: str,
+        wanted: Asked,
         where: Where,
         settings: RetrievalSettings,
     ) -> Trail:
         mode = settings.mode
         hybrid = mode == "hybrid"
         candidates = now.rank(
-            vector=vector,
+            vector=wanted.vector,
             vector_k=max(settings.k, settings.vector_pool) if hybrid else settings.k,
-            text="" if mode == "vector" else text,
+            text="" if mode == "vector" else wanted.text,
             text_k=max(settings.k, settings.lexical_pool) if hybrid else settings.k,
             where=where,
         )
@@ -151,10 +146,10 @@ class Retriever:
         compared: dict[int, float] = {}
         if hybrid:
             weight = evidence(candidates, vector_weight=settings.vector_weight)
-            if tokens is not None:
-                weight, compared = _compared(now, tokens, candidates, weight, pool=settings.token_pool)
-            if settings.links and vector is not None:
-                candidates, weight, linked = self._followed(now, text, vector, candidates, weight, where)
+            if wanted.tokens is not None:
+                weight, compared = _compared(now, wanted.tokens, candidates, weight, pool=settings.token_pool)
+            if settings.links:
+                candidates, weight, linked = self._followed(now, wanted, candidates, weight, where)
             fused = ranked(candidates, weight)
         else:
             scores = candidates.cosines if mode == "vector" else candidates.bm25
@@ -163,7 +158,7 @@ class Retriever:
         hits = self._read(now, fused, settings)
         if self._reranker is not None:
             hits = rerank(
-                question,
+                wanted.question,
                 hits,
                 self._reranker,
                 pool=settings.rerank_pool,
@@ -179,10 +174,10 @@ class Retriever:
             vectors=now.vectors,
         )
         return Trail(
-            question=question,
+            question=wanted.question,
             generations=now.generations,
-            rewritten=rewritten,
-            vector=vector,
+            rewritten=wanted.rewritten,
+            vector=wanted.vector,
             settings=settings,
             candidates=candidates,
             fused=fused,
@@ -194,26 +189,10 @@ class Retriever:
             hits=tuple(chosen),
         )
 
-    def _embedded(self, question: str, *, tokens: bool) -> tuple[Vectors, Vectors | None]:
-        """The question's vector, shape (dim,), and those of its tokens, if they are wanted."""
-        if tokens:
-            return cast("TokenEmbedder", self._embedder).embed_question(question)
-        return self._embedder.embed([question], input_type="query")[0], None
-
-    def _with_written(self, vector: Vectors, rewritten: Rewritten) -> Vectors:
-        """The mean of the question's vector and those of what was written for it, made a unit."""
-        if not (rewritten.queries or rewritten.passages):
-            return vector
-        queries = self._embedder.embed(rewritten.queries, input_type="query")
-        passages = self._embedder.embed(rewritten.passages, input_type="document")
-        mean: Vectors = np.concatenate([vector[None], queries, passages]).mean(axis=0)
-        return mean / max(np.linalg.norm(mean), np.float32(1e-6))
-
     def _followed(
         self,
         collection: Collection,
-        text: str,
-        vector: Vectors,
+        wanted: Asked,
         candidates: Candidates,
         weight: Evidence,
         where: Where,
@@ -232,7 +211,7 @@ class Retriever:
             return candidates, weight, {}
         keys = np.array(sorted(linked)[:LINKED], dtype=np.int64)
         new = collection.weigh(
-            np.setdiff1d(keys, candidates.keys, assume_unique=True), vector=vector, text=text
+            np.setdiff1d(keys, candidates.keys, assume_unique=True), vector=wanted.vector, text=wanted.text
         )
         weight = np.concatenate([weight, evidence(new, vector_weight=self.settings.vector_weight)])
         weight = weight[np.argsort(np.concatenate([candidates.keys, new.keys]))]

@@ -20,13 +20,18 @@ _CHUNKS = (
     f"{CHUNK} JOIN json_each(?) asked ON asked.value = c.key "  # noqa: S608
     "WHERE +c.space_id IN (SELECT value FROM json_each(?))"
 )
-_VECTORS = (
+VECTORS = (
     "SELECT c.key, v.vector FROM json_each(?) asked JOIN chunks c ON c.key = asked.value "
     "JOIN vectors v ON v.id = c.vector_id "
     "WHERE +c.space_id IN (SELECT value FROM json_each(?)) ORDER BY c.key"
 )
-_TOKENS = _VECTORS.replace("v.vector", "t.codes").replace(
+TOKENS = VECTORS.replace("v.vector", "t.codes").replace(
     "JOIN vectors v ON v.id = c.vector_id", "JOIN token_codes t ON t.vector_id = c.vector_id"
+)
+# "CROSS JOIN": in this order. Left to itself SQLite goes through the language of every document there is.
+LANGUAGES = (
+    "SELECT c.key, m.value FROM json_each(?) asked CROSS JOIN chunks c ON c.key = asked.value "
+    "CROSS JOIN document_metadata m ON m.document_key = c.document_key AND m.name = 'language'"
 )
 
 
@@ -53,7 +58,7 @@ def _spaces(now: Moment) -> str:
 
 def vectors_of(now: Moment, keys: Keys) -> tuple[Keys, Vectors]:
     """The stored vectors of these chunks: of those that are alive, by key."""
-    rows = now[0].db.execute(_VECTORS, (json_of(keys.tolist()), _spaces(now))).fetchall()
+    rows = now[0].db.execute(VECTORS, (json_of(keys.tolist()), _spaces(now))).fetchall()
     found = np.array([key for key, _ in rows], dtype=np.int64)
     matrix = np.frombuffer(b"".join(vector for _, vector in rows), dtype=np.float32)
     return found, matrix.reshape(len(rows), now[0].space.embedder.dim)
@@ -61,7 +66,7 @@ def vectors_of(now: Moment, keys: Keys) -> tuple[Keys, Vectors]:
 
 def tokens_of(now: Moment, keys: Keys) -> dict[int, bytes]:
     """The codes of the tokens of these chunks: of those that are alive, and have any."""
-    return dict(now[0].db.execute(_TOKENS, (json_of(keys.tolist()), _spaces(now))).fetchall())
+    return dict(now[0].db.execute(TOKENS, (json_of(keys.tolist()), _spaces(now))).fetchall())
 
 
 def chunks_of(now: Moment, keys: Sequence[int]) -> list[Chunk]:
@@ -79,9 +84,4 @@ def hits_of(now: Moment, ranking: Ranking) -> list[Hit]:
 
 def languages_of(db: sqlite3.Connection, keys: Keys) -> dict[int, str]:
     """The language of each of these chunks that has one."""
-    rows = db.execute(
-        "SELECT c.key, m.value FROM json_each(?) asked JOIN chunks c ON c.key = asked.value "
-        "JOIN document_metadata m ON m.document_key = c.document_key AND m.name = 'language'",
-        (json_of(keys.tolist()),),
-    )
-    return dict(rows.fetchall())
+    return dict(db.execute(LANGUAGES, (json_of(keys.tolist()),)).fetchall())

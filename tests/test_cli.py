@@ -981,14 +981,13 @@ def test_second_evaluation_of_the_same_texts_embeds_no_document(
     from rag.embed import SentenceTransformerEmbedder
 
     embedded: list[str] = []
-    embed = SentenceTransformerEmbedder.embed
+    embed = SentenceTransformerEmbedder.embed_coded
 
-    def counting(self, texts, *, input_type):
-        if input_type == "document":
-            embedded.extend(texts)
-        return embed(self, texts, input_type=input_type)
+    def counting(self, texts):
+        embedded.extend(texts)
+        return embed(self, texts)
 
-    monkeypatch.setattr(SentenceTransformerEmbedder, "embed", counting)
+    monkeypatch.setattr(SentenceTransformerEmbedder, "embed_coded", counting)
     first = told("eval", "run", judged)
     assert len(embedded) == 4
     second = told("eval", "run", judged)

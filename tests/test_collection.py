@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from indexes import live
 from indexes.catalogue import Catalogue
 from indexes.kinds import COARSE
 from indexes.lexical import LexicalIndex
@@ -473,3 +474,15 @@ def test_vectors_are_read_by_key_and_those_of_the_dead_are_left_out(catalogue):
     with catalogue.writer("c", SPACE) as writer:
         writer.commit([RemoveDocument("a")], **NOTHING)
     assert collection.vectors(keys)[0].tolist() == [keys[1]]
+
+
+@pytest.mark.parametrize("sql", [live.LANGUAGES, live.VECTORS, live.TOKENS])
+def test_what_is_read_of_some_chunks_walks_past_no_others(tmp_path, sql):
+    """SQLite may take another way: through the language of every document it took 230 ms for 200 chunks of
+    11,429 documents, chunk by chunk it takes 0.7."""
+    with Catalogue.open(tmp_path / "data", create=True) as opened, opened.store.reading() as db:
+        asked = ("[1, 2]",) * sql.count("?")
+        plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", asked)]
+    assert plan[0].startswith("SCAN asked")
+    assert "SEARCH c USING INTEGER PRIMARY KEY (rowid=?)" in plan
+    assert not any("name=?)" in step and "document_key" not in step for step in plan)

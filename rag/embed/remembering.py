@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
-from rag.protocols import Embedder, Tokenizer
+from rag.protocols import Embedder, TokenEmbedder, Tokenizer
 from rag.types import EmbedderInfo, Vectors
 
 MOST = 16_384
@@ -42,6 +42,14 @@ class RememberingEmbedder:
     @property
     def tokenizer(self) -> Tokenizer:
         return self._embedder.tokenizer
+
+    def embed_coded(self, texts: Sequence[str]) -> tuple[Vectors, list[bytes]]:
+        """As the embedder's own, if it shows tokens; nothing of it is remembered."""
+        return cast("TokenEmbedder", self._embedder).embed_coded(texts)
+
+    def embed_question(self, text: str) -> tuple[Vectors, Vectors]:
+        """As the embedder's own, if it shows tokens; nothing of it is remembered."""
+        return cast("TokenEmbedder", self._embedder).embed_question(text)
 
     def embed(self, texts: Sequence[str], *, input_type: Literal["query", "document"]) -> Vectors:
         """As the embedder's own; texts that it remembers are not embedded again."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.cli.common import DataOption, JsonOption, one_line, print_json, short, table
-from rag.lines import cut
 
 if TYPE_CHECKING:
     from api.evaluation.comparing import Compared
@@ -97,6 +96,8 @@ def found_runs(wired: Services, references: Sequence[str], again: str) -> list[E
 
 def tell_compared(compared: Compared) -> None:
     """Verdicts, wins and losses, the questions that moved."""
+    from rag.lines import cut
+
     rows = []
     for each in compared.comparisons:
         more = "" if each.more_queries is None else f", needs about {each.more_queries:,} more questions"
@@ -136,6 +137,8 @@ def tell_compared(compared: Compared) -> None:
 
 def _listed(side: Side) -> list[str]:
     """A line a document: its rank, its grade where it has one, and what it says."""
+    from rag.lines import cut
+
     lines = []
     for each in side.documents:
         grade = " " if each.grade is None else str(each.grade)

@@ -53,8 +53,8 @@ class TokenEmbedder(Embedder, Protocol):
         EmbedderError."""
 
     def embed_question(self, text: str) -> tuple[Vectors, Vectors]:
-        """The vector of a question, shape (dim,), and those of its tokens, shape (tokens, dim). Raises
-        EmbedderError."""
+        """The vector of a question, shape (dim,), and those of its tokens, rotated as codes are, shape
+        (tokens, dim). Raises EmbedderError."""
 
 
 class Collection(Protocol):

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from rag.filters import Where, of, passes
 from rag.protocols import Embedder, Message, Offsets, PutDocument, TokenEmbedder, Writer
 from rag.retrieve.links import name_of
-from rag.token_codes import encode
+from rag.token_codes import encode, rotation
 from rag.types import Candidates, Chunk, Document, EmbedderInfo, Keys, Vectors, text_hash
 from rag.words import folded
 
@@ -87,7 +87,8 @@ class HashEmbedder:
         for row, word in enumerate(words):
             column, sign = _slot(word, self.info.fingerprint, self.info.dim)
             tokens[row, column] = sign
-        return tokens
+        rotated: Vectors = tokens @ rotation(self.info.dim)
+        return rotated
 
 
 def put_texts(

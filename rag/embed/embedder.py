@@ -87,8 +87,8 @@ class SentenceTransformerEmbedder:
         return self._run_whole(texts, coded, input_type="document")
 
     def embed_question(self, text: str) -> tuple[Vectors, Vectors]:
-        """The vector of a question, shape (dim,), and those of its tokens, shape (tokens, dim). Raises
-        EmbedderError."""
+        """The vector of a question, shape (dim,), and those of its tokens, rotated, shape (tokens, dim).
+        Raises EmbedderError."""
         head, tail = self._around("query")
         vectors, [tokens] = self._run_whole(
             [text], lambda tokens: tokens[head : len(tokens) - tail], input_type="query"
@@ -116,7 +116,8 @@ class SentenceTransformerEmbedder:
         return self._frames[input_type]
 
     def token_vectors(self, text: str, *, input_type: Literal["query", "document"]) -> Vectors:
-        """Shape (tokens, info.dim), float32, unit rows: what the encoder makes of each token, in its context.
+        """Shape (tokens, info.dim), float32, unit rows: what the encoder makes of each token, in its context;
+        rotated where ``info.tokens``.
 
         Special tokens and the prefix are left out, and what is beyond ``info.max_tokens``. It runs in the
         caller's thread. Raises EmbedderError, also for a model that the fast path cannot run.
@@ -152,7 +153,11 @@ class SentenceTransformerEmbedder:
         with self._loading:
             if self._running is None:
                 engine = open_engine(
-                    self._model, self.tokenizer, precision=self.precision, threads=self._threads
+                    self._model,
+                    self.tokenizer,
+                    precision=self.precision,
+                    tokens=self.info.tokens,
+                    threads=self._threads,
                 )
                 queue = BatchQueue(engine, dim=self.info.dim)
                 weakref.finalize(self, queue.close)

@@ -16,18 +16,25 @@ from rag.embed.model import Model, Precision
 from rag.embed.queue import Engine
 from rag.embed.tokens import HubTokenizer, clean
 from rag.errors import EmbedderError
+from rag.token_codes import rotation
 from rag.types import Vectors
 
 _OnnxPrecision = Literal["float32", "int8"]
 
 
 def open_engine(
-    model: Model, tokenizer: HubTokenizer, *, precision: Precision, threads: int | None = None
+    model: Model,
+    tokenizer: HubTokenizer,
+    *,
+    precision: Precision,
+    tokens: bool = False,
+    threads: int | None = None,
 ) -> Engine:
-    """The fastest engine that runs ``model`` in ``precision``. Raises EmbedderError where none can."""
+    """The fastest engine that runs ``model`` in ``precision``; with ``tokens`` it gives those rotated, as
+    :mod:`rag.token_codes` wants them. Raises EmbedderError where none can."""
     threads = threads or _cpus()
     if precision != "bfloat16" and runs_fast(model, precision):  # said twice for the types
-        return OnnxEngine(model, tokenizer, precision=precision, threads=threads)
+        return OnnxEngine(model, tokenizer, precision=precision, tokens=tokens, threads=threads)
     if precision == "int8" or not isinstance(model, ModelFolder):
         raise EmbedderError(
             f"{model.name} cannot run in precision {precision!r}. Valid for it:"
@@ -62,7 +69,13 @@ class OnnxEngine:
     _BATCH_TOKENS = 512  # measured: larger batches leave the cache, smaller ones read the weights too often
 
     def __init__(
-        self, model: Model, tokenizer: HubTokenizer, *, precision: _OnnxPrecision, threads: int
+        self,
+        model: Model,
+        tokenizer: HubTokenizer,
+        *,
+        precision: _OnnxPrecision,
+        tokens: bool,
+        threads: int,
     ) -> None:
         import onnxruntime as ort
 
@@ -74,7 +87,7 @@ class OnnxEngine:
         options.log_severity_level = 3
         # "Basic" leaves Add and LayerNormalization apart: the fused kernel is seven times slower on CPUs.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        graph = encoder(model, weights, precision)
+        graph = encoder(model, weights, precision, rotation=rotation(model.dim) if tokens else None)
         self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._pooled, self._states = (output.name for output in self._session.get_outputs())
         self._words = weights.rows("embeddings.word_embeddings.weight")

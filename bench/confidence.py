@@ -30,7 +30,7 @@ from rag.evaluate import read_beir
 from rag.retrieve import Retriever
 from rag.support import Support, gather
 
-SIGNALS = ("near", "beyond", "said")
+SIGNALS = ("near", "beyond", "said", "met")
 
 
 def main() -> None:

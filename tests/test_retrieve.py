@@ -201,7 +201,7 @@ def test_the_best_are_compared_token_by_token_and_the_others_stay_below():
     assert (np.diff(both.fused.scores) <= 0).all()
     # "train" tells the passages apart, "the", "at" and "noon" do not.
     every = Retriever(coding, settings=RetrievalSettings()).trace(shelf, question, k=4)
-    scores = {shelf.chunks[key].document_id: score for key, score in every.compared.items()}
+    scores = {shelf.chunks[key].document_id: met.score for key, met in every.compared.items()}
     assert max(scores, key=scores.__getitem__) == "train.md"
     assert scores["train.md"] > 0.9 > 0.5 > scores["zoo.md"]
     assert standing(every, every.hits[0].chunk.key).token_rank == 1

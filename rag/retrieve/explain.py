@@ -14,6 +14,7 @@ from rag.context import Context
 from rag.protocols import Collection
 from rag.retrieve import Trail
 from rag.retrieve.fuse import meaning, words
+from rag.retrieve.late import Met
 from rag.types import Chunk, Document, Hit
 
 Stage: TypeAlias = Literal[
@@ -213,8 +214,8 @@ def _rank(scores: npt.NDArray[np.float32], at: int) -> int:
     return int((scores > scores[at]).sum()) + 1
 
 
-def _among(scores: Mapping[int, float], key: int) -> int | None:
-    return 1 + sum(each > scores[key] for each in scores.values()) if key in scores else None
+def _among(met: Mapping[int, Met], key: int) -> int | None:
+    return 1 + sum(each.score > met[key].score for each in met.values()) if key in met else None
 
 
 def _place(keys: Sequence[int], key: int) -> int | None:

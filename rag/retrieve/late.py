@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -67,16 +67,25 @@ class LateInteraction:
         return scores
 
 
-def closer(asked: Vectors, codes: Sequence[bytes], first: Scores) -> tuple[Scores, Scores]:
-    """Passages whose tokens are coded, compared with the tokens of a question: their ``first`` scores mixed
-    with those of late interaction, on the mean and deviation of the first, and those of late interaction, all
-    of shape (passages,).
+class Met(NamedTuple):
+    """How a passage meets a question token by token: the mean of the tokens' best cosines to its tokens,
+    weighted by what each tells (``score``), and with all alike (``cosine``)."""
+
+    score: float
+    cosine: float
+
+
+def closer(asked: Vectors, codes: Sequence[bytes], first: Scores) -> tuple[Scores, list[Met]]:
+    """Passages whose tokens are coded, compared with the tokens of a question: their ``first`` scores, shape
+    (passages,), mixed with those of late interaction on the mean and deviation of the first, and what came of
+    comparing each.
 
     ``asked`` are the unit rows of the question's tokens.
     """
     matches = best_matches(asked, codes)
     scores: Scores = (matches @ token_weights(matches)).astype(np.float64)
-    return first.mean() + first.std() * mixed(first, scores, weight=WEIGHT), scores
+    met = [Met(*each) for each in zip(scores.tolist(), matches.mean(axis=1).tolist(), strict=True)]
+    return first.mean() + first.std() * mixed(first, scores, weight=WEIGHT), met
 
 
 def token_weights(matches: Vectors) -> Vectors:

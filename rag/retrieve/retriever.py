@@ -27,7 +27,7 @@ from rag.retrieval import MAX_K, RetrievalSettings
 from rag.retrieve.asked import Asked, asked
 from rag.retrieve.choose import choose
 from rag.retrieve.fuse import Evidence, evidence, ranked
-from rag.retrieve.late import closer
+from rag.retrieve.late import Met, closer
 from rag.retrieve.links import name_of, names
 from rag.retrieve.rerank import rerank
 from rag.retrieve.rewrite import NOT_REWRITTEN, Rewriter, Rewritten
@@ -49,7 +49,7 @@ class Trail:
 
     ``rewritten`` is what a model wrote for the question, or why it did not. ``vector`` (shape (dim,)) embeds
     the question and that; None where none was needed. ``fused`` ranks all ``candidates``; ``compared`` are
-    those that were compared token by token, with what came of it, about a cosine; ``linked`` says of
+    those that were compared token by token, with what came of it; ``linked`` says of
     a chunk that joined them by a link which chunk named its document, and by which name. ``read`` are the
     hits before the last stage, in the order that the reranker gave them where there is one, and ``dropped``
     says of a chunk why the last stage left it out although others behind it came in. ``generations`` are the
@@ -63,7 +63,7 @@ class Trail:
     settings: RetrievalSettings
     candidates: Candidates
     fused: Ranking
-    compared: Mapping[int, float]
+    compared: Mapping[int, Met]
     linked: Mapping[int, tuple[int, str]]
     read: tuple[Hit, ...]
     reranked: bool
@@ -143,7 +143,7 @@ class Retriever:
             where=where,
         )
         linked: dict[int, tuple[int, str]] = {}
-        compared: dict[int, float] = {}
+        compared: dict[int, Met] = {}
         if hybrid:
             weight = evidence(candidates, vector_weight=settings.vector_weight)
             if wanted.tokens is not None:
@@ -237,7 +237,7 @@ class Retriever:
 
 def _compared(
     collection: Collection, tokens: Vectors, candidates: Candidates, weight: Evidence, *, pool: int
-) -> tuple[Evidence, dict[int, float]]:
+) -> tuple[Evidence, dict[int, Met]]:
     """The evidence with the ``pool`` best candidates compared token by token, and what that gave each.
 
     Those keep the mean and the deviation of their evidence; the others stay below them.
@@ -248,10 +248,10 @@ def _compared(
     if not len(places):
         return weight, {}
     keys = candidates.keys[places].tolist()
-    mixed, scores = closer(tokens, [codes[key] for key in keys], weight[places])
+    mixed, met = closer(tokens, [codes[key] for key in keys], weight[places])
     weight = np.minimum(weight, mixed.min())
     weight[places] = mixed
-    return weight, dict(zip(keys, scores.tolist(), strict=True))
+    return weight, dict(zip(keys, met, strict=True))
 
 
 def checked_question(question: str) -> str:

@@ -96,6 +96,16 @@ def test_a_held_out_document_counts_as_if_it_had_never_been_there(embedder):
     assert asked(embedder, question, without=everything) == Support()
 
 
+def test_the_passage_whose_tokens_meet_the_question_speaks_for_an_answer():
+    coding = HashEmbedder(dim=256, tokens=True)
+    question = "Who built the museum after the great storm?"
+    answered = asked(coding, question)
+    assert answered.met > asked(coding, question, without=frozenset({"museum/history"})).met
+    assert math.isnan(asked(coding, "Does photosynthesis need chlorophyll?").met)  # none meets any of it
+    assert math.isnan(asked(coding, question, token_pool=2).met)  # of two none can stand far above the other
+    assert math.isnan(asked(HashEmbedder(dim=256), question).met)
+
+
 def test_without_headings_the_other_signals_decide(embedder):
     bare = [Chunk(c.document_id, c.text, 0, c.end, key=c.key, metadata=c.metadata) for c in chunks()]
     support = asked(embedder, "Who built the museum?", kept=bare)

@@ -1070,3 +1070,16 @@ def test_interrupted_ingest_says_so_in_a_line_and_the_next_one_completes(docs: F
     assert told("ingest", docs.path)["documents_failed"] == 0
     assert len(told("documents", "list")) == 43
     rag("doctor")
+
+
+def test_numpy_is_told_to_let_its_threads_sleep_before_it_is_loaded():
+    code = (
+        "import sys, os; import api.cli; assert 'numpy' not in sys.modules; "
+        "print(os.environ['OPENBLAS_THREAD_TIMEOUT'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
+    for given, seen in (({}, "4\n"), ({"OPENBLAS_THREAD_TIMEOUT": "20"}, "20\n")):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment | given, capture_output=True, text=True, check=True
+        )
+        assert done.stdout == seen

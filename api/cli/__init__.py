@@ -36,10 +36,6 @@ from api.cli import (
 )
 from api.cli.common import fail
 
-# Read once, when NumPy is loaded: after each product its threads else turn idly for some 20 ms beside the
-# search that they helped. With 16 turns they sleep: a search took 62 ms of CPU before, and 32 since.
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
-
 
 class _Group(TyperGroup):
     """Turns promptwell's own errors, and the system's refusals, into one line on stderr and an exit code."""

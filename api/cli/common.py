@@ -61,7 +61,6 @@ def services(
 
     ``overrides`` are further settings by key, such as "index.kind".
     """
-
     from api.services import connect
     from api.settings import load, quiet_environment
 

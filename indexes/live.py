@@ -20,14 +20,13 @@ _CHUNKS = (
     f"{CHUNK} JOIN json_each(?) asked ON asked.value = c.key "  # noqa: S608
     "WHERE +c.space_id IN (SELECT value FROM json_each(?))"
 )
-VECTORS = (
-    "SELECT c.key, v.vector FROM json_each(?) asked JOIN chunks c ON c.key = asked.value "
-    "JOIN vectors v ON v.id = c.vector_id "
+_OF_VECTOR = (
+    "SELECT c.key, {column} FROM json_each(?) asked JOIN chunks c ON c.key = asked.value "
+    "JOIN {table} ON {id} = c.vector_id "
     "WHERE +c.space_id IN (SELECT value FROM json_each(?)) ORDER BY c.key"
 )
-TOKENS = VECTORS.replace("v.vector", "t.codes").replace(
-    "JOIN vectors v ON v.id = c.vector_id", "JOIN token_codes t ON t.vector_id = c.vector_id"
-)
+VECTORS = _OF_VECTOR.format(column="v.vector", table="vectors v", id="v.id")
+TOKENS = _OF_VECTOR.format(column="t.codes", table="token_codes t", id="t.vector_id")
 # "CROSS JOIN": in this order. Left to itself SQLite goes through the language of every document there is.
 LANGUAGES = (
     "SELECT c.key, m.value FROM json_each(?) asked CROSS JOIN chunks c ON c.key = asked.value "

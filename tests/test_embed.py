@@ -353,6 +353,8 @@ def test_tokens_are_another_embedder_where_they_can_be_had(tmp_path):
         for kept in (True, False)
     )
     assert exact == coarse  # that arithmetic gives none
+    with pytest.raises(EmbedderError, match="opened without tokens"):
+        SentenceTransformerEmbedder(str(folder)).embed_coded(["tea"])
 
 
 @pytest.mark.model

@@ -62,7 +62,7 @@ def compare_runs(
     alike(runs)
     by_name = named(runs)
     names = tuple(by_name)
-    values = {name: {**run.by_query, **run.costs} for name, run in by_name.items()}
+    values = {name: run.values for name, run in by_name.items()}
     shared = [measure for measure in values[names[0]] if all(measure in each for each in values.values())]
     wanted = tuple(measures) or tuple(
         measure for measure in MAIN if measure in shared and len(values[names[0]][measure]) >= FEWEST

@@ -20,7 +20,7 @@ from api.evaluation.systems import SystemSettings
 from api.settings import changed
 from ingest.decide import texts_source
 from ingest.job import Progress
-from rag.context import Between, fit
+from rag.context import Context, fit
 from rag.errors import EvaluationError
 from rag.evaluate import MEASURES, Evaluation, Found, JudgedSet, document_scores, evaluate
 from rag.evaluate.anchors import gold, resolved
@@ -32,7 +32,6 @@ from rag.types import Document, Query
 
 if TYPE_CHECKING:
     from api.services import Services
-    from rag.types import Hit
 
 CHUNKS = 300
 """Chunks asked for a question: several of one document must still leave a hundred documents for R@100."""
@@ -157,8 +156,12 @@ def _asked(place: _Place, system: SystemSettings, *, evidence: bool, strength: b
             "ms": 1000 * (time.perf_counter() - clock),
             "tokens": float(context.tokens),
         }
+        fitted = {settings.context.max_tokens: context}
         budgets = BUDGETS if evidence else BUDGETS[-1:]  # the passages themselves are worth a look
-        shown = {budget: _spans(trail.hits, budget, read) for budget in budgets}
+        shown = {
+            budget: _spans(fitted.get(budget) or fit(trail.hits, budget=budget, between=read))
+            for budget in budgets
+        }
         sure = None
         if embedder is not None and trail.vector is not None:
             sure = gather(trail, found, embedder=embedder).strength
@@ -167,8 +170,7 @@ def _asked(place: _Place, system: SystemSettings, *, evidence: bool, strength: b
     return ask
 
 
-def _spans(hits: Sequence[Hit], budget: int, read: Between) -> tuple[Span, ...]:
-    context = fit(hits, budget=budget, between=read)
+def _spans(context: Context) -> tuple[Span, ...]:
     return tuple(Span(each.document_id, each.start, each.end) for each in context.passages)
 
 

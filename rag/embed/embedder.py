@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from typing import Literal, TypeVar, cast
 
 from rag.embed.engines import OnnxEngine, open_engine, precisions, runs_fast
@@ -68,13 +69,9 @@ class SentenceTransformerEmbedder:
         A text longer than ``info.max_tokens`` is read up to there. Raises EmbedderError.
         """
         prefix = self._prefix(input_type)
-        wanted = [prefix + text for text in texts] if prefix else list(texts)
-        try:
-            return self._loaded()[1].run(wanted, ahead=input_type == "query")
-        except EmbedderError:
-            raise
-        except Exception as error:
-            raise EmbedderError(f"{self.info.name} could not embed {len(wanted)} texts: {error}.") from error
+        with self._failing_by_name(len(texts)):
+            queue = self._loaded()[1]
+            return queue.run([prefix + text for text in texts], ahead=input_type == "query")
 
     def embed_coded(self, texts: Sequence[str]) -> tuple[Vectors, list[bytes]]:
         """Vectors of documents as ``embed`` gives them, and the codes of each one's tokens
@@ -98,15 +95,21 @@ class SentenceTransformerEmbedder:
     def _run_whole(
         self, texts: Sequence[str], keep: Callable[[Vectors], T], *, input_type: Literal["query", "document"]
     ) -> tuple[Vectors, list[T]]:
-        self._require_tokens()
+        if not self.info.tokens:  # they would be given as they are, and taken for rotated ones
+            raise EmbedderError(f"{self.info.name} was opened without tokens, or gives none.")
         prefix = self._prefix(input_type)
-        try:
+        with self._failing_by_name(len(texts)):
             queue = self._loaded()[1]
             return queue.run_whole([prefix + text for text in texts], keep, ahead=input_type == "query")
+
+    @contextmanager
+    def _failing_by_name(self, count: int) -> Iterator[None]:
+        try:
+            yield
         except EmbedderError:
             raise
         except Exception as error:
-            raise EmbedderError(f"{self.info.name} could not embed {len(texts)} texts: {error}.") from error
+            raise EmbedderError(f"{self.info.name} could not embed {count} texts: {error}.") from error
 
     def _around(self, input_type: Literal["query", "document"]) -> tuple[int, int]:
         """How many tokens stand before a text's own ones, and how many after them."""
@@ -122,20 +125,17 @@ class SentenceTransformerEmbedder:
         Special tokens and the prefix are left out, and what is beyond ``info.max_tokens``. It runs in the
         caller's thread. Raises EmbedderError, also for a model that the fast path cannot run.
         """
-        self._require_tokens()
+        if not runs_fast(self._model, self.precision):
+            raise EmbedderError(
+                f"{self.info.name} in precision {self.precision} gives no token vectors: that needs a BERT or"
+                " RoBERTa encoder in precision float32 or int8."
+            )
         engine = cast("OnnxEngine", self._loaded()[0])
         try:
             ids, own = self.tokenizer.ids_after(self._prefix(input_type), text)
             return engine.tokens(ids)[own]
         except Exception as error:
             raise EmbedderError(f"{self.info.name} could not embed the tokens of a text: {error}.") from error
-
-    def _require_tokens(self) -> None:
-        if not runs_fast(self._model, self.precision):
-            raise EmbedderError(
-                f"{self.info.name} in precision {self.precision} gives no token vectors: that needs a BERT or"
-                " RoBERTa encoder in precision float32 or int8."
-            )
 
     @property
     def prefix_tokens(self) -> int:

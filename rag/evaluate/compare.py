@@ -235,15 +235,14 @@ def _judged(
     draws: int,
     seed: int,
 ) -> Comparison:
-    moved = pair.new - pair.old
-    difference = float(moved.mean())
-    lower = pair.measure in LOWER_IS_BETTER
+    difference = float((pair.new - pair.old).mean())
+    gained = pair.old - pair.new if pair.measure in LOWER_IS_BETTER else pair.new - pair.old
     low, high = pair.interval(level=1 - alpha, draws=draws, seed=seed)
     enough = len(pair.sums) >= fewest(alpha)
     if enough and -margin <= low and high <= margin:
         verdict: Verdict = "equivalent"
     elif enough and p_holm <= alpha:
-        verdict = "better" if (difference > 0) != lower else "worse"
+        verdict = "better" if gained.mean() > 0 else "worse"
     else:
         verdict = "cannot tell"
     share = alpha / compared  # what Holm leaves to the smallest p
@@ -267,7 +266,7 @@ def _judged(
         clusters=len(pair.sums),
         left_out=pair.left_out,
         more_queries=more if verdict == "cannot tell" else None,
-        wins=int(((moved < 0) if lower else (moved > 0)).sum()),
-        ties=int((moved == 0).sum()),
-        losses=int(((moved > 0) if lower else (moved < 0)).sum()),
+        wins=int((gained > 0).sum()),
+        ties=int((gained == 0).sum()),
+        losses=int((gained < 0).sum()),
     )

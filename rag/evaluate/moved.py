@@ -112,7 +112,7 @@ def moved(
     ``documents`` has them, or else that set. Candidates without the measure are left out.
     """
     old = runs[baseline]
-    values = {name: {**one.by_query, **one.costs} for name, one in runs.items()}
+    values = {name: one.values for name, one in runs.items()}
     lower = measure in LOWER_IS_BETTER
     chosen: dict[str, list[tuple[float, str]]] = {}
     everything: dict[str, list[float]] = {}

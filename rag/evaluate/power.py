@@ -52,7 +52,7 @@ def detectable(sums: _Floats, sizes: _Floats, *, alpha: float, exact: bool = Fal
     ends = student(1 - alpha / 2, spread.freedom)
     if not exact:
         low, high = spread.rejected(alpha)
-        ends = max(ends, *([high] * (spread.mean >= 0)), *([-low] * (spread.mean <= 0)))
+        ends = max(ends, *([high] if spread.mean > 0 else [-low] if spread.mean < 0 else [-low, high]))
     seen = (ends + student(POWER, spread.freedom)) * spread.error
     moved = np.abs(sums[sums != 0])
     if not len(moved):

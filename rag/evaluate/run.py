@@ -92,6 +92,11 @@ class Evaluation:
         return {measure: _mean(values) for measure, values in self.by_query.items() if values}
 
     @property
+    def values(self) -> Mapping[str, Mapping[str, float]]:
+        """What can be compared, by query: the measures, and the costs."""
+        return {**self.by_query, **self.costs}
+
+    @property
     def cpu_ms(self) -> float:
         """The process's CPU time a question, in milliseconds."""
         return _mean(self.costs.get("cpu_ms", {}))

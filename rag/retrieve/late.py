@@ -80,7 +80,7 @@ def closer(asked: Vectors, codes: Sequence[bytes], first: Scores) -> tuple[Score
     (passages,), mixed with those of late interaction on the mean and deviation of the first, and what came of
     comparing each.
 
-    ``asked`` are the unit rows of the question's tokens.
+    ``asked`` are the unit rows of the question's tokens, rotated as the codes are.
     """
     matches = best_matches(asked, codes)
     scores: Scores = (matches @ token_weights(matches)).astype(np.float64)

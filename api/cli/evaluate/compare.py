@@ -142,7 +142,7 @@ def _listed(side: Side) -> list[str]:
     lines = []
     for each in side.documents:
         grade = " " if each.grade is None else str(each.grade)
-        start = f"{each.rank} [{grade}] {one_line(short(each.name))}"
+        start = f"{each.rank} [{grade}] {short(each.name)}"
         lines.append(cut(f"{start}: {each.passage}" if each.passage else start, _line() - 8))
     if side.first_relevant is not None and side.first_relevant > len(side.documents):
         lines.append(f"the first relevant one is number {side.first_relevant}")

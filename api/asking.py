@@ -97,6 +97,7 @@ class Asking:
             chat=chat,
             embedder=embedder,
             prompts=self._prompt,
+            count_tokens=parts.count_tokens,
             budget=parts.settings.context.max_tokens,
             read=self.read,
             examples=self._examples,

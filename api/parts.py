@@ -17,6 +17,7 @@ from rag.embed import SentenceTransformerEmbedder
 from rag.embed.remembering import RememberingEmbedder
 from rag.errors import InvalidSetting
 from rag.protocols import ChatModel, Space
+from rag.tokens import TokenCounter, token_counter
 
 if TYPE_CHECKING:
     from indexes.evaluations.store import EvaluationStore
@@ -127,6 +128,11 @@ class Parts:
         """How the settings have documents cut and embedded."""
         embedder = self.embedder()
         return Space(self.chunker(embedder).fingerprint, embedder.info)
+
+    @cached_property
+    def count_tokens(self) -> TokenCounter:
+        """Counts as the tokenizer of the settings does. Raises InvalidSetting where it cannot be read."""
+        return token_counter(self.settings.llm.tokenizer)
 
     @cached_property
     def chat(self) -> ChatModel | None:

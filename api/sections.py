@@ -225,6 +225,10 @@ class RetrievalSection(Section):
         description="Best candidates that are compared with the question token by token, where token vectors"
         " are kept; 0: none.",
     )
+    neighbours: Share = Field(
+        default=RETRIEVAL.neighbours,
+        description="Share of a passage's evidence that is that of the passages beside it, 0 to 1.",
+    )
     links: int = Field(
         default=RETRIEVAL.links,
         ge=0,
@@ -311,6 +315,11 @@ class LlmSection(Section):
         default=0.0, description="0 for the likeliest answer."
     )
     max_tokens: Count = Field(default=1024, description="Tokens of the longest answer.")
+    tokenizer: str = Field(
+        default="",
+        description='What counts its tokens: "tiktoken:o200k_base" or the like, or the path of its'
+        " tokenizer.json; empty: an estimate on the safe side.",
+    )
     timeout_s: Seconds = Field(default=120.0, description="Seconds to wait for the model.")
 
 

@@ -270,6 +270,7 @@ class Services(Parts):
             model=self.settings.llm.model,
             way=self.way,
             put=self.recorder.put,
+            count_tokens=self.count_tokens,
         )
 
     def render(

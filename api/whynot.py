@@ -55,5 +55,7 @@ def why_not_found(
         text=text,
         passes=passes(of(where), document.metadata),
         reads=reads,
-        context=fit(trail.hits, budget=services.settings.context.max_tokens),
+        context=fit(
+            trail.hits, budget=services.settings.context.max_tokens, count_tokens=services.count_tokens
+        ),
     )

@@ -1,6 +1,6 @@
 """Evidence inside a token budget: our chunker, retriever and context against LangChain's recursive splitter.
 
-    python -m bench.evidence SET... --data DIR [--model NAME] [--sizes 200,400,800] [--tokens model]
+    python -m bench.evidence SET... --data DIR [--model NAME] [--sizes 200,400,800] [--tokenizer NAME]
 
 A SET is a BEIR folder with spans.jsonl. ``--data`` is a data folder of its own, kept between runs: no
 text is embedded twice. Contenders are cut by RecursiveCharacterTextSplitter at each size, without
@@ -22,7 +22,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -32,13 +31,14 @@ from bench.process import table
 from ingest import job
 from ingest.decide import Chunker, texts_source
 from rag.context import BETWEEN_BLOCKS, Passage, fit
+from rag.embed.remembering import RememberingEmbedder
 from rag.evaluate import JudgedSet, read_beir
 from rag.evaluate.anchors import gold as gold_of
 from rag.evaluate.evidence import Evidence, Gold, Shown, Span, evidence, first_tokens, mean
-from rag.protocols import Collection, Embedder, Space
+from rag.protocols import Collection, Space
 from rag.retrieve import RetrievalSettings, Retriever
-from rag.tokens import TokenCounter, estimate_tokens
-from rag.types import Chunk, Document, Hit, Vectors
+from rag.tokens import TokenCounter
+from rag.types import Chunk, Document, Hit
 
 BUDGETS = (500, 1000, 2000)
 NONCE = "2043"  # as long as the ones that fit draws
@@ -81,25 +81,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", default="all-MiniLM-L6-v2")
     parser.add_argument("--sizes", default="200,400,800,1200,1600")
-    parser.add_argument(
-        "--tokens", choices=["estimate", "model"], default="estimate", help="how tokens count"
-    )
+    parser.add_argument("--tokenizer", default="", help="what counts tokens, as [llm] tokenizer says it")
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.sizes.split(",")]
     splitters = [RecursiveSplitter(size, overlap) for size in sizes for overlap in (0, size // 5)]
-    settings = load(
-        start=Path("/"), env={}, overrides={"data": str(arguments.data), "embedder.model": arguments.model}
-    )
-    with connect(settings) as services:
-        tokenizer = services.embedder().tokenizer
-        count = {"estimate": estimate_tokens, "model": lambda text: len(tokenizer.offsets(text))}
+    overrides = {
+        "data": str(arguments.data),
+        "embedder.model": arguments.model,
+        "llm.tokenizer": arguments.tokenizer,
+    }
+    with connect(load(start=Path("/"), env={}, overrides=overrides)) as services:
         for folder in arguments.sets:
-            compare(services, folder, splitters, count[arguments.tokens])
+            compare(services, folder, splitters)
 
 
-def compare(
-    services: Services, folder: Path, splitters: Sequence[RecursiveSplitter], count: TokenCounter
-) -> None:
+def compare(services: Services, folder: Path, splitters: Sequence[RecursiveSplitter]) -> None:
     judged = read_beir(folder)
     documents = list(judged.documents())
     gold = gold_of(judged, {document.id: document.text for document in documents})
@@ -108,38 +104,26 @@ def compare(
         for chunker in (services.chunker(services.embedder()), *splitters)
     }
     own, *others = collections.items()
-    embedder = Remembering(services.embedder())
+    embedder = RememberingEmbedder(services.embedder())
     hybrid, dense = (
         Retriever(embedder, settings=settings)
         for settings in (RetrievalSettings(), RetrievalSettings(mode="vector"))
     )
     texts = {document.id: document.text for document in documents}
+    count = services.count_tokens
     ours = scores(judged, gold, lambda question: fitted(hybrid, own[1], question, count, texts))
     rows = [row("promptwell", ours, ours)]
     for name, collection in others:
         for how, retriever in (("dense", dense), ("hybrid", hybrid)):
             theirs = scores(judged, gold, lambda q, r=retriever, c=collection: filled(r, c, q, count))
             rows.append(row(f"{name} {how}", theirs, ours))
-    print(f"\n## {judged.name}, {len(gold)} questions, {services.settings.embedder.model}\n")
+    settings = services.settings
+    counted = settings.llm.tokenizer or "estimated"
+    print(f"\n## {judged.name}, {len(gold)} questions, {settings.embedder.model}, tokens: {counted}\n")
     header = ["contender"]
     for budget in BUDGETS:
         header += [f"@{budget}", "ours - it", "precision", "IoU"]
     print(table(header, rows), flush=True)
-
-
-class Remembering:
-    """An embedder that embeds a question once, however many contenders are asked it."""
-
-    def __init__(self, embedder: Embedder) -> None:
-        self.info, self.tokenizer = embedder.info, embedder.tokenizer
-        self._embedder = embedder
-        self._known: dict[str, Vectors] = {}
-
-    def embed(self, texts: Sequence[str], *, input_type: Literal["query", "document"]) -> Vectors:
-        for text in texts:
-            if text not in self._known:
-                self._known[text] = self._embedder.embed([text], input_type=input_type)[0]
-        return np.stack([self._known[text] for text in texts])
 
 
 def take_in(
@@ -166,7 +150,7 @@ def fitted(
     found = {}
     for budget in BUDGETS:
         context = fit(
-            hits, budget=budget, count_tokens=count, between=lambda document, a, b: texts[document][a:b]
+            hits, budget=budget, count_tokens=count, between=lambda chunk, a, b: texts[chunk.document_id][a:b]
         )
         found[budget] = [Span(p.document_id, p.start, p.end) for p in context.passages]
     return found

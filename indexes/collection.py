@@ -21,7 +21,17 @@ import numpy.typing as npt
 
 from indexes.exact import best, scan, similarities
 from indexes.lexical import LexicalIndex
-from indexes.live import Moment, chunks_of, hits_of, holds, languages_of, living, tokens_of, vectors_of
+from indexes.live import (
+    Moment,
+    beside_of,
+    chunks_of,
+    hits_of,
+    holds,
+    languages_of,
+    living,
+    tokens_of,
+    vectors_of,
+)
 from indexes.moments import Spread, spread
 from indexes.question import NO_QUESTION, Question, ask
 from indexes.rows import json_of
@@ -192,6 +202,11 @@ class SqliteCollection:
         """See :class:`rag.protocols.Collection`."""
         nothing: dict[int, bytes] = {}
         return self._searched(lambda now: tokens_of(now, keys), nothing)
+
+    def beside(self, keys: Keys) -> Mapping[int, Sequence[int]]:
+        """See :class:`rag.protocols.Collection`."""
+        nothing: dict[int, list[int]] = {}
+        return self._searched(lambda now: beside_of(now, keys), nothing)
 
     def read(self, keys: Sequence[int]) -> list[Chunk]:
         """The chunks of these keys, in this order; those that died meanwhile are left out."""

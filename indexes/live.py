@@ -33,6 +33,13 @@ LANGUAGES = (
     "CROSS JOIN document_metadata m ON m.document_key = c.document_key AND m.name = 'language'"
 )
 
+BESIDE = (
+    "SELECT c.key, n.key FROM json_each(?) asked CROSS JOIN chunks c ON c.key = asked.value "
+    "CROSS JOIN chunks n ON n.document_key = c.document_key AND n.space_id = c.space_id "
+    "AND n.ordinal IN (c.ordinal - 1, c.ordinal + 1) "
+    "WHERE +c.space_id IN (SELECT value FROM json_each(?))"
+)
+
 
 def living(view: View, keys: Keys) -> list[int]:
     """Those of these keys that are alive in a collection."""
@@ -66,6 +73,14 @@ def vectors_of(now: Moment, keys: Keys) -> tuple[Keys, Vectors]:
 def tokens_of(now: Moment, keys: Keys) -> dict[int, bytes]:
     """The codes of the tokens of these chunks: of those that are alive, and have any."""
     return dict(now[0].db.execute(TOKENS, (json_of(keys.tolist()), _spaces(now))).fetchall())
+
+
+def beside_of(now: Moment, keys: Keys) -> dict[int, list[int]]:
+    """The neighbours in their documents of those of these chunks that are alive, and have any."""
+    found: dict[int, list[int]] = {}
+    for key, neighbour in now[0].db.execute(BESIDE, (json_of(keys.tolist()), _spaces(now))):
+        found.setdefault(key, []).append(neighbour)
+    return found
 
 
 def chunks_of(now: Moment, keys: Sequence[int]) -> list[Chunk]:

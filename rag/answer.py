@@ -291,6 +291,7 @@ class Pipeline:
             embedder=self._retriever.embedder.fingerprint,
             retrieval=asdict(trail.settings),
             rewritten=(*trail.rewritten.queries, *trail.rewritten.passages),
+            not_rewritten=trail.rewritten.failure,
         )
 
 

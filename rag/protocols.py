@@ -89,6 +89,10 @@ class Collection(Protocol):
         """The codes of the token vectors (:mod:`rag.token_codes`) of those of these chunks that are alive;
         none where the embedder gives none."""
 
+    def beside(self, keys: Keys) -> Mapping[int, Sequence[int]]:
+        """By chunk the keys of the live chunks before and after it in its document; those that are alone in
+        theirs, or not alive, are left out."""
+
     def read(self, keys: Sequence[int]) -> list[Chunk]:
         """The chunks of these keys, in this order; those that died meanwhile are left out."""
 

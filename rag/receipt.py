@@ -46,8 +46,8 @@ class Receipt:
     ``prompt_variant`` is the pattern by which the model chose a variant of the prompt, "" for none.
     ``generations`` are the indexes that were searched, by collection ("": none was published yet); they,
     ``embedder``, ``retrieval`` and ``chunks`` are empty where the prompt takes no context. ``rewritten`` is
-    what a model wrote to search with besides the question, ``examples`` are the prompt's few-shot examples in
-    their order.
+    what a model wrote to search with besides the question, ``not_rewritten`` why it wrote nothing, where it
+    should have. ``examples`` are the prompt's few-shot examples in their order.
     """
 
     question: str
@@ -64,6 +64,7 @@ class Receipt:
     model: str = "extractive"
     parameters: Mapping[str, Any] = field(default_factory=dict)
     rewritten: tuple[str, ...] = ()
+    not_rewritten: str = ""
     prompt_variant: str = ""
     examples: tuple[UsedExample, ...] = ()
 

@@ -20,7 +20,8 @@ class RetrievalSettings:
 
     ``vector_pool`` and ``lexical_pool`` are how many candidates each leg offers to the fusion;
     ``vector_weight`` is the share of the vector leg in it, from 0 to 1. The ``token_pool`` best are compared
-    with the question token by token, where the collection keeps token vectors (0: none). ``links`` is of how
+    with the question token by token, where the collection keeps token vectors (0: none). ``neighbours`` is
+    the share of a passage's evidence that is that of the passages beside it, from 0 to 1. ``links`` is of how
     many of the best documents the names are followed (0: none). ``rewrite`` and ``reranker`` name what the
     retriever was given for them. ``rerank_pool`` hits are read again by the reranker, if there is one, in at
     most ``rerank_seconds``. ``per_document`` is the most hits of one document (0: no limit), ``diversity``
@@ -34,6 +35,7 @@ class RetrievalSettings:
     lexical_pool: int = field(default=100, kw_only=True)
     vector_weight: float = field(default=0.5, kw_only=True)
     token_pool: int = field(default=50, kw_only=True)
+    neighbours: float = field(default=0.2, kw_only=True)
     links: int = field(default=2, kw_only=True)
     rewrite: str = field(default="none", kw_only=True)
     reranker: str = field(default="", kw_only=True)
@@ -48,7 +50,7 @@ class RetrievalSettings:
             raise InvalidSetting(f"retrieval mode {self.mode!r}: choose one of {', '.join(get_args(Mode))}")
         bounds: Mapping[str, tuple[float, float]] = {
             **dict.fromkeys(("k", "vector_pool", "lexical_pool", "rerank_pool"), (1, MAX_K)),
-            **dict.fromkeys(("vector_weight", "diversity"), (0, 1)),
+            **dict.fromkeys(("vector_weight", "neighbours", "diversity"), (0, 1)),
             "links": (0, 10),
             "token_pool": (0, MAX_K),
             "per_document": (0, MAX_K),

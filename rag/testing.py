@@ -181,6 +181,15 @@ class MemoryCollection:
         known = np.array(sorted(key for key in keys.tolist() if key in self.chunks), dtype=np.int64)
         return known, self._vectors[known - 1]
 
+    def beside(self, keys: Keys) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for key in keys.tolist():
+            own = self.chunks[key].origin if key in self.chunks else None
+            near = [n for n in (key - 1, key + 1) if n in self.chunks and self.chunks[n].origin == own]
+            if near:
+                found[key] = near
+        return found
+
     def read(self, keys: Sequence[int]) -> list[Chunk]:
         return [self.chunks[key] for key in keys if key in self.chunks]
 

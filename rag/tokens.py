@@ -1,16 +1,21 @@
-"""How many tokens a text costs when the target model's tokenizer is not at hand."""
+"""How many tokens a text costs: counted by the model's own tokenizer where one is named, else estimated."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from typing import TypeAlias
 
+from rag.errors import InvalidSetting
 from rag.words import is_stop_word
 
 TokenCounter: TypeAlias = Callable[[str], int]
 """Tokens of a text for the model that will read it."""
+
+TIKTOKEN = "tiktoken:"
+"""What stands before the name of one of OpenAI's encodings."""
 
 _WORD = re.compile(r"[^\W\d_]+")
 # Spaces that most tokenizers give a token of their own: a run of them, one at either end of a line.
@@ -27,6 +32,70 @@ _ENGLISH = 0.25
 """Share of a line's words that are English function words, from which its other words cost less."""
 
 
+def token_counter(tokenizer: str) -> TokenCounter:
+    """What counts as ``tokenizer`` does: ``""`` is :func:`estimate_tokens`; ``"tiktoken:o200k_base"``, or
+    another encoding by name, is what OpenAI's models read (the package tiktoken fetches an encoding once,
+    and keeps it); anything else is the path of a model's ``tokenizer.json``, or of the folder that has it.
+
+    Marks that begin and end a text or a message are not counted, and text that looks like one counts as the
+    text it is. Raises InvalidSetting: no such file, not a tokenizer, no such encoding, not to be fetched.
+
+    >>> token_counter("")("The answer is 42.")
+    7
+    """
+    if not tokenizer:
+        return estimate_tokens
+    if tokenizer.startswith(TIKTOKEN):
+        return _of_tiktoken(tokenizer.removeprefix(TIKTOKEN))
+    return _of_file(Path(tokenizer).expanduser())
+
+
+def _of_tiktoken(name: str) -> TokenCounter:
+    try:
+        import tiktoken
+    except ImportError as error:
+        raise InvalidSetting(
+            f"tokenizer {TIKTOKEN}{name}: {error}. Install it: pip install 'promptwell[openai]'"
+        ) from error
+    if name not in (known := tiktoken.list_encoding_names()):
+        raise InvalidSetting(
+            f"tokenizer {TIKTOKEN}{name}: there is no such encoding; there are {', '.join(known)}"
+        )
+    try:
+        encoding = tiktoken.get_encoding(name)
+    except Exception as error:  # of whatever it fetches with
+        raise InvalidSetting(
+            f"tokenizer {TIKTOKEN}{name}: tiktoken fetches an encoding once, and could not "
+            f"({type(error).__name__}). Where there is no network, name the folder of one that was fetched "
+            "elsewhere in TIKTOKEN_CACHE_DIR, or the path of a tokenizer.json"
+        ) from error
+    return lambda text: len(encoding.encode_ordinary(text))
+
+
+def _of_file(path: Path) -> TokenCounter:
+    from tokenizers import Tokenizer
+
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if not file.is_file():
+        raise InvalidSetting(
+            f"tokenizer {str(path)!r}: there is no file {file}; give the path of a model's tokenizer.json, "
+            f'of the folder that has it, or {TIKTOKEN}NAME, or "" to estimate'
+        )
+    try:
+        read = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing narrower
+        raise InvalidSetting(f"tokenizer {file}: this is no tokenizer.json ({error})") from error
+    read.no_truncation()
+    read.no_padding()
+    read.encode_special_tokens = True  # as ordinary text: a passage may quote them
+
+    def count(text: str) -> int:
+        whole = text.encode("utf-8", "replace").decode()  # the library takes no lone surrogates
+        return len(read.encode(whole, add_special_tokens=False).ids)
+
+    return count
+
+
 def estimate_tokens(text: str) -> int:
     """An estimate on the safe side: rarely below what any current model counts, seldom twice as much.
 
@@ -41,7 +110,7 @@ def estimate_tokens(text: str) -> int:
     and Romanian, 1.1 to 3.7 in Russian, Arabic and Chinese. Below the true count fall at most 1 % of
     passages in Spanish and English, by 2 % at most; in German and Romanian up to 29 %, by 4 % at most; of
     contexts of six, Romanian ones by 1 %. XLM-R, made for a hundred languages, needs more tokens for
-    English: 1.05 to 1.25. Where a budget is tight, pass the model's own tokenizer.
+    English: 1.05 to 1.25. Where a budget is tight, count with the model's own (:func:`token_counter`).
 
     >>> estimate_tokens("The answer is 42."), estimate_tokens("¿Qué petición?")
     (7, 7)

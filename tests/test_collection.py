@@ -476,7 +476,22 @@ def test_vectors_are_read_by_key_and_those_of_the_dead_are_left_out(catalogue):
     assert collection.vectors(keys)[0].tolist() == [keys[1]]
 
 
-@pytest.mark.parametrize("sql", [live.LANGUAGES, live.VECTORS, live.TOKENS])
+def test_what_stands_beside_a_chunk_is_of_its_document_as_it_is_now(catalogue):
+    with catalogue.writer("c", SPACE) as writer:
+        put(writer, doc("a", "agua", "pan", "sal"), doc("b", "red"), doc("d", "blue", "green"))
+        collection = catalogue.collection("c")
+        keys = np.array([chunk.key for chunk in everything(catalogue)])
+        a, b, d = keys[:3].tolist(), keys[3], keys[4:].tolist()
+        near = {key: sorted(beside) for key, beside in collection.beside(np.append(keys, 999)).items()}
+        assert near == {a[0]: [a[1]], a[1]: [a[0], a[2]], a[2]: [a[1]], d[0]: [d[1]], d[1]: [d[0]]}
+        assert b not in near
+        put(writer, doc("a", "agua", "boat"))
+        writer.commit([RemoveDocument("d")], **NOTHING)
+    first, second = (chunk.key for chunk in catalogue.chunks("c", "a"))
+    assert collection.beside(np.append(keys, [first, second])) == {first: [second], second: [first]}
+
+
+@pytest.mark.parametrize("sql", [live.LANGUAGES, live.VECTORS, live.TOKENS, live.BESIDE])
 def test_what_is_read_of_some_chunks_walks_past_no_others(tmp_path, sql):
     """SQLite may take another way: through the language of every document it took 230 ms for 200 chunks of
     11,429 documents, chunk by chunk it takes 0.7."""
@@ -486,3 +501,7 @@ def test_what_is_read_of_some_chunks_walks_past_no_others(tmp_path, sql):
     assert plan[0].startswith("SCAN asked")
     assert "SEARCH c USING INTEGER PRIMARY KEY (rowid=?)" in plan
     assert not any("name=?)" in step and "document_key" not in step for step in plan)
+    if sql == live.BESIDE:
+        assert any(
+            "SEARCH n" in step and "document_key=? AND space_id=? AND ordinal=?" in step for step in plan
+        )

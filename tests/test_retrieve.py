@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rag.errors import InvalidQuery, InvalidSetting
 from rag.highlight import matches
 from rag.retrieve import MAX_K, RetrievalSettings, Retriever
+from rag.retrieve.beside import with_neighbours
 from rag.retrieve.choose import choose
 from rag.retrieve.explain import standing
 from rag.retrieve.fuse import evidence, ranked
@@ -163,6 +164,55 @@ def test_the_fusion_is_blind_to_where_an_embedders_cosines_lie():
     wide = candidates((0.8, 1.0), (0.5, 4.0), (0.1, 2.0), mean=0.2, deviation=0.2)
     narrow = candidates((0.95, 1.0), (0.875, 4.0), (0.775, 2.0), mean=0.8, deviation=0.05)
     assert np.allclose(evidence(wide), evidence(narrow), atol=1e-5)
+
+
+# --- what stands beside ------------------------------------------------------------------------
+
+
+def in_lines(text: str, name: str) -> list[Chunk]:
+    """A document, each line a chunk."""
+    chunks, start = [], 0
+    for line in text.splitlines():
+        chunks.append(Chunk(name, line, start, start + len(line)))
+        start += len(line) + 1
+    return chunks
+
+
+ZOO = "Seals are fed at noon.\nThe kettle boils.\nLions sleep."
+KITCHEN = "Tea wants a kettle.\nThe kettle boils.\nWater boils in a kettle."
+
+
+def test_of_two_passages_alike_the_one_among_others_alike_comes_first(embedder):
+    shelf = MemoryCollection([*in_lines(ZOO, "zoo"), *in_lines(KITCHEN, "kitchen")], embedder)
+    among_others, at_home = 2, 5
+    plain, lent = (
+        Retriever(embedder, settings=RetrievalSettings(neighbours=share)).trace(shelf, "kettle boils")
+        for share in (0.0, 0.3)
+    )
+    assert found(plain.hits)[:2] == ["zoo", "kitchen"]  # the same words, and the smaller key
+    assert [hit.chunk.key for hit in lent.hits][:1] == [at_home]
+    assert plain.lent == {}
+    assert lent.lent[among_others] < lent.lent[at_home] < 0
+    assert standing(lent, among_others).lent == lent.lent[among_others]
+    assert standing(plain, among_others).lent is None
+
+
+weights = st.lists(st.floats(-5, 15), min_size=1, max_size=12)
+
+
+@given(weights, st.floats(0, 1), st.randoms())
+def test_no_evidence_leaves_the_range_of_the_candidates(values, share, random):
+    keys = np.arange(1, len(values) + 1)
+    beside = {
+        key: random.sample(range(20), random.randint(1, 2)) for key in keys.tolist() if random.random() < 0.7
+    }
+    weight = np.array(values)
+    mixed = with_neighbours(keys, weight, beside, share=share)
+    assert (mixed >= weight.min() - 1e-9).all()
+    assert (mixed <= weight.max() + 1e-9).all()
+    alone = [key not in beside for key in keys.tolist()]
+    assert (mixed[alone] == weight[alone]).all()
+    assert (with_neighbours(keys, weight, beside, share=0.0) == weight).all()
 
 
 # --- links ------------------------------------------------------------------------------------

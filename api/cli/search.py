@@ -98,6 +98,8 @@ def stood(at: Standing) -> str:
         parts.append(f"named as “{at.by_name}” by chunk {at.linked_from}")
     if at.token_rank:
         parts.append(f"tokens: {at.token_rank}.")
+    if at.lent:
+        parts.append(f"neighbours: {at.lent:+.1f}")
     parts.append(f"fused: {at.fused_rank}.")
     if at.reranked_rank:
         parts.append(f"reranked: {at.reranked_rank}.")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -142,7 +143,8 @@ def _asked(place: _Place, system: SystemSettings, *, evidence: bool, strength: b
     for; contexts of other sizes, and how sure it is, are looked at on top of that."""
     settings = system.over(place.services.settings)
     found, retriever = place.services.searching(place.collection, wanted=settings.retrieval.model_dump())
-    read = place.services.read
+    services = place.services
+    fitted_to = partial(fit, count_tokens=services.count_tokens, between=services.read)
     # How sure it is costs as much as ten searches, and only a hybrid search says so where answers are made.
     sure_of = strength and settings.retrieval.mode == "hybrid"
     embedder = place.services.sentence_embedder(place.collection) if sure_of else None
@@ -150,7 +152,7 @@ def _asked(place: _Place, system: SystemSettings, *, evidence: bool, strength: b
     def ask(query: Query) -> Found:
         clock, started = time.perf_counter(), time.process_time()
         trail = retriever.trace(found, query.text, k=CHUNKS)
-        context = fit(trail.hits, budget=settings.context.max_tokens, between=read)
+        context = fitted_to(trail.hits, budget=settings.context.max_tokens)
         costs = {
             "cpu_ms": 1000 * (time.process_time() - started),
             "ms": 1000 * (time.perf_counter() - clock),
@@ -159,8 +161,7 @@ def _asked(place: _Place, system: SystemSettings, *, evidence: bool, strength: b
         fitted = {settings.context.max_tokens: context}
         budgets = BUDGETS if evidence else BUDGETS[-1:]  # the passages themselves are worth a look
         shown = {
-            budget: _spans(fitted.get(budget) or fit(trail.hits, budget=budget, between=read))
-            for budget in budgets
+            budget: _spans(fitted.get(budget) or fitted_to(trail.hits, budget=budget)) for budget in budgets
         }
         sure = None
         if embedder is not None and trail.vector is not None:
@@ -259,6 +260,7 @@ def _made_of(place: _Place, system: SystemSettings) -> dict[str, Any]:
         "changes": dict(system.changes),
         "retrieval": settings.retrieval.model_dump(),
         "context": settings.context.model_dump(),
+        "tokenizer": settings.llm.tokenizer,
         "embedder": {"name": space.embedder.name, "fingerprint": space.embedder.fingerprint} if space else {},
         "chunker": space.chunker if space else "",
         "index": generation.kind if generation else "",

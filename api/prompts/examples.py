@@ -22,7 +22,6 @@ from rag.prompts.examples import (
     read_examples,
 )
 from rag.prompts.parts import path_of
-from rag.tokens import TokenCounter, estimate_tokens
 from rag.types import MetadataValue
 
 if TYPE_CHECKING:
@@ -40,9 +39,8 @@ class ExampleSets:
     The inputs of a file are embedded once and remembered in the data folder.
     """
 
-    def __init__(self, parts: Parts, *, count_tokens: TokenCounter = estimate_tokens) -> None:
+    def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._count_tokens = count_tokens
         self._lock = threading.Lock()
         self._read: dict[str, tuple[Example, ...]] = {}
 
@@ -101,7 +99,7 @@ class ExampleSets:
             vectors=vectors,
             vector=vector,
             settings=settings,
-            count_tokens=self._count_tokens,
+            count_tokens=self._parts.count_tokens,
             exclude=exclude,
         )
 
@@ -148,7 +146,7 @@ class ExampleSets:
             vectors=rows[np.array(places)],
             vector=vector,
             settings=settings,
-            count_tokens=self._count_tokens,
+            count_tokens=self._parts.count_tokens,
             exclude=exclude,
         )
 

@@ -53,18 +53,18 @@ def lint_prompts(services: Services, wanted: Sequence[str] = ()) -> list[Linted]
     chosen = list(wanted) or [str(folder)]
     read = {each.place: each for text in chosen for each in _read(services, text)}
     others = Twins(_texts(services, read.values()))
-    return [linted for each in read.values() for linted in _linted(each, others)]
+    return [linted for each in read.values() for linted in _linted(services, each, others)]
 
 
-def _linted(read: _Read, others: Twins) -> Iterator[Linted]:
+def _linted(services: Services, read: _Read, others: Twins) -> Iterator[Linted]:
     template = read.template
     if template is None:
         yield Linted(read.name, read.place, (read.problem,) if read.problem else ())
         return
-    yield Linted(read.name, read.place, lint(template, others=others))
+    yield Linted(read.name, read.place, lint(template, others=others, count_tokens=services.count_tokens))
     for path, variant in variants_of(template).items():
         place = str(read.folder / path) if read.folder else f"{read.place} {path}"
-        yield Linted(read.name, place, lint(variant))
+        yield Linted(read.name, place, lint(variant, count_tokens=services.count_tokens))
 
 
 def _read(services: Services, text: str) -> Iterator[_Read]:

@@ -81,4 +81,5 @@ def render(
         chosen = ExampleSets(services)(template, question)
         values[VARIABLE] = [each.as_value() for each in chosen]
     empty = fit((), budget=0) if "context" not in values else None
-    return Shown(template, template.render(values, context=empty), model, None, None)
+    rendered = template.render(values, context=empty, count_tokens=services.count_tokens)
+    return Shown(template, rendered, model, None, None)

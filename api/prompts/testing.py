@@ -101,7 +101,7 @@ def results(
     name = _model_name(services, answering)
     with _asker(services, target, answering, name) as ask:
         jobs = answering.jobs if name and answering.live else 1
-        tools = Tools(embedder=ask.services.embedder, grader=ask.model)
+        tools = Tools(services.count_tokens, embedder=ask.services.embedder, grader=ask.model)
         yield from run(cases, ask.template, ask=ask, tools=tools, jobs=jobs)
 
 
@@ -250,11 +250,15 @@ class _Asker:
         settings = self.services.settings
         most = settings.context.max_tokens
         budget = min(self.template.context_budget or most, most)
-        context = None if case.context is None else given_context(case.context, budget=budget)
+        context = (
+            None
+            if case.context is None
+            else given_context(case.context, budget=budget, count_tokens=self.services.count_tokens)
+        )
         if question and self.template.examples and VARIABLE not in values:
             chosen = self.examples(self.template, question)
             values = {**values, VARIABLE: [example.as_value() for example in chosen]}
-        tools = Tools(embedder=self.services.embedder)
+        tools = Tools(self.services.count_tokens, embedder=self.services.embedder)
         chat: ChatModel | None = self.model
         return reply_from(
             context, self.template, values, question=question, chat=chat, tools=tools, answer=answer

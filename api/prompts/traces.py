@@ -17,7 +17,7 @@ from indexes.traces import TraceStore
 from rag.answer import Answer, Event, Piece, Retrieved
 from rag.errors import InvalidQuery, PromptError, RagError
 from rag.prompts.versions import PRODUCTION, reference
-from rag.tokens import estimate_tokens
+from rag.tokens import TokenCounter, estimate_tokens
 from rag.trace import Feedback, Trace, WayIn, discreet, new_id, stamp
 
 if TYPE_CHECKING:
@@ -164,6 +164,7 @@ class _Draft:
 
     trace: Trace
     put: Callable[[Trace], None]
+    count_tokens: TokenCounter
     model: str = ""
     began: float = field(default_factory=perf_counter)
     ms: dict[str, float] = field(default_factory=dict)
@@ -210,7 +211,7 @@ class _Draft:
         total = self._passed
         before = sum(self.ms.get(stage, 0.0) for stage in ("retrieve", "render"))
         ms = {**self.ms, "model": total - before, "total": total}
-        tokens = {**self.trace.tokens, "answer": estimate_tokens(text)}
+        tokens = {**self.trace.tokens, "answer": self.count_tokens(text)}
         times = {name: round(value, 2) for name, value in ms.items()}
         receipt = self.trace.receipt
         if error and receipt and self.model:  # a receipt names the model once it has answered
@@ -232,6 +233,7 @@ def recorded(
     model: str,
     way: WayIn,
     put: Callable[[Trace], None],
+    count_tokens: TokenCounter = estimate_tokens,
 ) -> Iterator[Event]:
     """The same events, and a trace of them: of an answer, of a failure, or of one that nobody waited for.
 
@@ -243,7 +245,7 @@ def recorded(
     asked = Trace(
         new_id(now), stamp(now), way, question, prompt, k=k, prompt=name, variables=dict(variables or {})
     )
-    draft = _Draft(asked, put, model)
+    draft = _Draft(asked, put, count_tokens, model)
     try:
         with closing(events):
             for event in events:

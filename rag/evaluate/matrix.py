@@ -18,7 +18,6 @@ from rag.evaluate.grounded import Groundedness, mean
 from rag.evaluate.judge_model import Graded
 from rag.evaluate.rates import Rate, rate
 from rag.prompts.testing.runs import Result, RunStatus, counts
-from rag.tokens import estimate_tokens
 
 ALL = "all prompts"
 """What stands for all prompts together."""
@@ -93,7 +92,7 @@ class Cell:
     @property
     def tokens(self) -> float | None:
         """The mean tokens of a test, prompt and answer; None where none was answered."""
-        told = [one.tokens + estimate_tokens(one.answer) for one in self.results if one.answer]
+        told = [one.tokens for one in self.results if one.answer]
         return sum(told) / len(told) if told else None
 
     @property

@@ -38,8 +38,9 @@ class Standing:
 
     ``deviations`` is how far its cosine lies above the question's mean, in standard deviations, ``share``
     how much of the question its words answer, 0 to 1 (:mod:`rag.retrieve.fuse`). ``token_rank`` is its place
-    among those that were compared token by token, by that alone. ``linked_from`` is the key
-    of the chunk that names its document, ``by_name`` the name.
+    among those that were compared token by token, by that alone. ``lent`` is how much evidence it gained or
+    lost for what stands beside it, in standard deviations (None: that was not looked at). ``linked_from`` is
+    the key of the chunk that names its document, ``by_name`` the name.
     """
 
     key: int
@@ -50,6 +51,7 @@ class Standing:
     bm25: float
     share: float
     token_rank: int | None
+    lent: float | None
     linked_from: int | None
     by_name: str
     fused_rank: int | None
@@ -88,6 +90,7 @@ def standing(trail: Trail, key: int) -> Standing:
         bm25=0.0 if at is None else float(candidates.bm25[at]),
         share=0.0 if at is None else float(words(candidates)[at]),
         token_rank=_among(trail.compared, key),
+        lent=trail.lent.get(key),
         linked_from=namer,
         by_name=name,
         fused_rank=_place(trail.fused.keys.tolist(), key),

@@ -5,6 +5,7 @@
     fuse     the two scores become one (:mod:`rag.retrieve.fuse`)
     compare  the best are compared with the question token by token, where the collection keeps token
              vectors (:mod:`rag.retrieve.late`)
+    lend     what stands beside a candidate speaks for it (:mod:`rag.retrieve.beside`)
     follow   documents that the best passages name join them (:mod:`rag.retrieve.links`)
     rerank   a model reads the best once more, where one is configured (:mod:`rag.retrieve.rerank`)
     choose   at most so many of a document, unlike each other, above a threshold (:mod:`rag.retrieve.choose`)
@@ -25,6 +26,7 @@ from rag.filters import EVERYTHING, Where, of
 from rag.protocols import Collection, Embedder, Reranker
 from rag.retrieval import MAX_K, RetrievalSettings
 from rag.retrieve.asked import Asked, asked
+from rag.retrieve.beside import with_neighbours
 from rag.retrieve.choose import choose
 from rag.retrieve.fuse import Evidence, evidence, ranked
 from rag.retrieve.late import Met, closer
@@ -49,11 +51,11 @@ class Trail:
 
     ``rewritten`` is what a model wrote for the question, or why it did not. ``vector`` (shape (dim,)) embeds
     the question and that; None where none was needed. ``fused`` ranks all ``candidates``; ``compared`` are
-    those that were compared token by token, with what came of it; ``linked`` says of
-    a chunk that joined them by a link which chunk named its document, and by which name. ``read`` are the
-    hits before the last stage, in the order that the reranker gave them where there is one, and ``dropped``
-    says of a chunk why the last stage left it out although others behind it came in. ``generations`` are the
-    indexes that were searched, by collection.
+    those that were compared token by token, with what came of it; ``lent`` is how much a candidate gained or
+    lost for what stands beside it; ``linked`` says of a chunk that joined them by a link which chunk named
+    its document, and by which name. ``read`` are the hits before the last stage, in the order that the
+    reranker gave them where there is one, and ``dropped`` says of a chunk why the last stage left it out
+    although others behind it came in. ``generations`` are the indexes that were searched, by collection.
     """
 
     question: str
@@ -64,6 +66,7 @@ class Trail:
     candidates: Candidates
     fused: Ranking
     compared: Mapping[int, Met]
+    lent: Mapping[int, float]
     linked: Mapping[int, tuple[int, str]]
     read: tuple[Hit, ...]
     reranked: bool
@@ -144,10 +147,15 @@ class Retriever:
         )
         linked: dict[int, tuple[int, str]] = {}
         compared: dict[int, Met] = {}
+        lent: dict[int, float] = {}
         if hybrid:
             weight = evidence(candidates, vector_weight=settings.vector_weight)
             if wanted.tokens is not None:
                 weight, compared = _compared(now, wanted.tokens, candidates, weight, pool=settings.token_pool)
+            if settings.neighbours:
+                before, beside = weight, now.beside(candidates.keys)
+                weight = with_neighbours(candidates.keys, weight, beside, share=settings.neighbours)
+                lent = dict(zip(candidates.keys.tolist(), (weight - before).tolist(), strict=True))
             if settings.links:
                 candidates, weight, linked = self._followed(now, wanted, candidates, weight, where)
             fused = ranked(candidates, weight)
@@ -182,6 +190,7 @@ class Retriever:
             candidates=candidates,
             fused=fused,
             compared=MappingProxyType(compared),
+            lent=MappingProxyType(lent),
             linked=MappingProxyType(linked),
             read=tuple(hits),
             reranked=self._reranker is not None,

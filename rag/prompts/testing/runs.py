@@ -55,8 +55,8 @@ class Ask(Protocol):
 @dataclass(frozen=True, slots=True)
 class Result:
     """One test, run. ``reason`` says in a line why it did not pass; ``score`` is the share of its
-    assertions' weight that passed, ``seconds`` what it took, ``tokens`` what its prompt had. ``context`` is
-    what it was answered from, None where there is none."""
+    assertions' weight that passed, ``seconds`` what it took, ``tokens`` what its prompt and its answer have.
+    ``context`` is what it was answered from, None where there is none."""
 
     case: Case
     status: RunStatus
@@ -134,7 +134,7 @@ def run_case(case: Case, template: PromptTemplate, *, ask: Ask, tools: Tools) ->
         reply.model,
         took,
         reply.notes,
-        tokens=reply.tokens,
+        tokens=reply.tokens + tools.count_tokens(reply.text or ""),
         context=reply.context,
     )
 

@@ -23,6 +23,7 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +48,7 @@ class Pair:
     new: Floats
     clusters: npt.NDArray[np.int64] | None = None
 
-    def compared(self, **options: float) -> Comparison:
+    def compared(self, **options: Any) -> Comparison:
         ids = [f"q{number:06d}" for number in range(len(self.old))]
         clusters = None
         if self.clusters is not None:

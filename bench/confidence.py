@@ -76,7 +76,9 @@ def supports(services: Services, folder: Path, most: int) -> dict[str, Pair]:
     }
     questions = evenly([text for text, documents in relevant.items() if documents], most)
     answerable = [ask(question) for question in questions]
-    pairs = {f"{judged.name} held out": (answerable, [ask(q, relevant[q]) for q in questions])}
+    pairs: dict[str, Pair] = {
+        f"{judged.name} held out": (answerable, [ask(q, relevant[q]) for q in questions])
+    }
     if (file := folder / "unanswerable.jsonl").exists():
         texts = [json.loads(line)["text"] for line in file.read_text("utf-8").splitlines()]
         pairs[f"{judged.name} unanswerable"] = answerable, [ask(text) for text in evenly(texts, most)]

@@ -15,6 +15,7 @@ import csv
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,7 @@ def speed(model: str, texts: Sequence[str], *, rounds: int, tried: Sequence[str]
     for precision in precisions(open_model(model)):
         if precision in tried:
             embedder = SentenceTransformerEmbedder(model, precision=precision)
-            ways[precision] = lambda some, e=embedder: e.embed(some, input_type="document")
+            ways[precision] = partial(embedder.embed, input_type="document")
             limit = embedder.info.max_tokens
             tokens = sum(min(limit, len(embedder.tokenizer.offsets(text)) + 2) for text in texts)
     wall = dict.fromkeys(ways, float("inf"))

@@ -26,6 +26,7 @@ from indexes.evaluations.store import EvaluationStore
 from indexes.lexical import LexicalIndex
 from indexes.question import ask
 from rag.evaluate import Evaluation, JudgedSet, Qrels, Run, bootstrap, compare, evaluate, measured
+from rag.evaluate.run import System
 from rag.types import Query
 
 MEASURES = ("nDCG@10", "AP", "R@100", "RR@10")
@@ -47,7 +48,7 @@ def harness(sets: Path, python: Path, results: Path) -> list[list[str]]:
     rows = []
     for name, published in PUBLISHED.items():
         work = prepare(str(sets / name), results, every=1)
-        systems = {"promptwell, lexical index": ours(work.judged, work.language)}
+        systems: dict[str, System] = {"promptwell, lexical index": ours(work.judged, work.language)}
         if python.exists():
             systems["bm25s, k1 0.9, b 0.4"] = canned(bm25s(work, python))
         for one in evaluate(systems, work.judged.queries, work.judged.qrels, measures=MEASURES):

@@ -21,6 +21,7 @@ import argparse
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -69,8 +70,8 @@ class RecursiveSplitter:
             text, start = part.page_content, part.metadata["start_index"]
             if start >= 0 and (start, len(text)) not in seen:
                 seen.add((start, len(text)))
-                about = {"title": document.title, "metadata": document.metadata}
-                yield Chunk(document.id, text, start, start + len(text), **about)
+                end = start + len(text)
+                yield Chunk(document.id, text, start, end, title=document.title, metadata=document.metadata)
 
 
 def main() -> None:
@@ -99,10 +100,8 @@ def compare(services: Services, folder: Path, splitters: Sequence[RecursiveSplit
     judged = read_beir(folder)
     documents = list(judged.documents())
     gold = gold_of(judged, {document.id: document.text for document in documents})
-    collections = {
-        chunker.fingerprint: take_in(services, judged, documents, chunker)
-        for chunker in (services.chunker(services.embedder()), *splitters)
-    }
+    chunkers: list[Chunker] = [services.chunker(services.embedder()), *splitters]
+    collections = {each.fingerprint: take_in(services, judged, documents, each) for each in chunkers}
     own, *others = collections.items()
     embedder = RememberingEmbedder(services.embedder())
     hybrid, dense = (
@@ -115,7 +114,7 @@ def compare(services: Services, folder: Path, splitters: Sequence[RecursiveSplit
     rows = [row("promptwell", ours, ours)]
     for name, collection in others:
         for how, retriever in (("dense", dense), ("hybrid", hybrid)):
-            theirs = scores(judged, gold, lambda q, r=retriever, c=collection: filled(r, c, q, count))
+            theirs = scores(judged, gold, partial(filled, retriever, collection, count=count))
             rows.append(row(f"{name} {how}", theirs, ours))
     settings = services.settings
     counted = settings.llm.tokenizer or "estimated"
@@ -156,7 +155,7 @@ def fitted(
     return found
 
 
-def filled(retriever: Retriever, collection: Collection, question: str, count: TokenCounter) -> Contexts:
+def filled(retriever: Retriever, collection: Collection, question: str, *, count: TokenCounter) -> Contexts:
     shown = [
         block(number, hit) for number, hit in enumerate(retriever.search(collection, question, k=POOL), 1)
     ]

@@ -124,7 +124,7 @@ class Memo:
     def __init__(self, embedder: SentenceTransformerEmbedder, path: Path | None) -> None:
         self._embedder = embedder
         self._path = path
-        self.info = embedder.info
+        self.info, self.tokenizer = embedder.info, embedder.tokenizer
         self._kept: dict[str, npt.NDArray[np.float32]] = {}
         if path and path.is_file():
             with np.load(path) as kept:
@@ -202,7 +202,9 @@ def questions(folder: Path, passages: Mapping[str, dict]) -> Iterator[Seed]:
             if there == place and not {*words(other["text"])} & {*words(span["text"])}
         ]
         wrong = random.Random(id).choice(others) if others else ""
-        for kind, language, asked in (("question", "es", spanish[id]), ("across", "en", english[id])):
+        questions: tuple[tuple[str, Language, str], ...]
+        questions = ("question", "es", spanish[id]), ("across", "en", english[id])
+        for kind, language, asked in questions:
             bare = asked.strip("¿? ")
             yield Seed(kind, language, f"{bare}: {span['text']}.", place, wrong and f"{bare}: {wrong}.")
 
@@ -298,9 +300,8 @@ def altered(seed: Seed, gold: str) -> Iterator[tuple[str, str]]:
     known = {one.written for one in facts(gold, language=seed.language).names if one.written.isalpha()}
     if names and (others := sorted(known - set(words_of(seed.claim)))):
         name = draw.choice(names)
-        at = re.search(rf"\b{re.escape(name)}\b", seed.claim)
-        if at:
-            yield "name there", replaced(seed.claim, at.span(), draw.choice(others))
+        if named := re.search(rf"\b{re.escape(name)}\b", seed.claim):
+            yield "name there", replaced(seed.claim, named.span(), draw.choice(others))
     if (turned := negated(seed.claim, seed.language)) != seed.claim:
         yield "negated", turned
 

@@ -1,6 +1,6 @@
 """Ingest a judged set with promptwell and with LangChain + Chroma: the same weights, the same passages.
 
-    python bench/ingest.py [--set DIR] [--limit N] [--rounds R] [--same-passages]
+    python -m bench.ingest [--set DIR] [--limit N] [--rounds R] [--same-passages]
 
 Each contender runs in a process of its own, one at a time, and every round starts with another one.
 The clock runs from the first passage handed over until everything is durable and searchable;
@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from process import Usage, megabytes, run, table
+from bench.process import Usage, megabytes, run, table
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "bench" / "peers"

@@ -1,6 +1,6 @@
 """What a library of many prompts costs: the first push, a push of one change, a list, a version read.
 
-    .venv/bin/python bench/library.py --prompts 5000
+    .venv/bin/python -m bench.library --prompts 5000
 
 Each is timed inside one process that has its imports behind it; the prompts include a shared file, one in ten
 has tests, and all are written into a folder first.
@@ -9,13 +9,10 @@ has tests, and all are written into a folder first.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from api.prompts.library import find
 from api.prompts.listing import listed

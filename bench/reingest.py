@@ -1,7 +1,7 @@
 """What an ingest of unchanged files costs, and how much memory an ingest takes.
 
-    python bench/reingest.py [FOLDER] [--rounds R]
-    python bench/reingest.py --memory [--files N ...] [--large MB] [--real]
+    python -m bench.reingest [FOLDER] [--rounds R]
+    python -m bench.reingest --memory [--files N ...] [--large MB] [--real]
 
 Without ``--memory``: a copy of FOLDER is ingested, then ingested again without a change, R times in
 one process and once by ``rag ingest``; then one paragraph of one file is changed. What was parsed,
@@ -29,10 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from process import megabytes, run, table
-
-# Python put this folder on the path for the line above; bench/ingest.py would stand for our package ingest.
-sys.path.remove(str(Path(__file__).resolve().parent))
+from bench.process import megabytes, run, table
 
 if TYPE_CHECKING:
     from api.services import Services

@@ -24,6 +24,7 @@ from api.settings import load
 from bench.process import table
 from ingest.decide import texts_source
 from rag.evaluate import JudgedSet, compare, document_scores, evaluate, read_beir
+from rag.evaluate.run import System
 from rag.protocols import Reranker
 from rag.retrieve.late import WEIGHT, LateInteraction
 from rag.retrieve.rerank import CrossEncoderReranker, rerank
@@ -51,7 +52,7 @@ def measure(
         found: list[Hit] = rerank(query.text, hits[query.id], reranker, pool=pool, weight=weight)
         return document_scores(found)
 
-    systems = {"none": plain}
+    systems: dict[str, System] = {"none": plain}
     for name, reranker, weight in rerankers:
         reranker.score("warm", ["up"], seconds=math.inf)
         for pool in pools:
@@ -59,14 +60,14 @@ def measure(
     rows = evaluate(systems, judged.queries, judged.qrels, measures=MEASURES)
     values = {row.run.name: row.by_query for row in rows}
     verdicts = {c.candidate: c for c in compare(values, baseline="none", measures=["nDCG@10"])}
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for row in rows:
-        name, _, pool = row.run.name.partition("|")
+        name, _, read = row.run.name.partition("|")
         against = verdicts.get(row.run.name)
         lines.append(
             (
                 name,
-                pool or "-",
+                read or "-",
                 f"{row.scores['nDCG@10']:.4f}",
                 f"{row.scores['R@10']:.4f}",
                 f"{against.difference:+.4f}" if against else "",

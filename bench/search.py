@@ -27,6 +27,7 @@ from pydoc_data.topics import topics
 import numpy as np
 
 from indexes.catalogue import Catalogue
+from indexes.generation import Generation
 from indexes.question import ask
 from indexes.settings import IndexSettings
 from rag.protocols import PutDocument, Space
@@ -144,7 +145,10 @@ def main() -> None:
     ):
         print(f"commit                   {fill(catalogue, space, words, vectors):8.0f} chunks/s")
         collection = catalogue.collection("bench", embedder=space.embedder)
-        generation = catalogue.generations.load(catalogue.collections()[0].generation)
+        published = catalogue.collections()[0].generation
+        generation = catalogue.generations.load(published) if published else None
+        if not isinstance(generation, Generation):
+            raise SystemExit(f"no index to search: {generation}")
 
         retriever = Retriever(Table(space.embedder, questions, near))
 

@@ -37,7 +37,7 @@ user:
 
 
 def drafts(count: int) -> list[Draft]:
-    found = []
+    found: list[Draft] = []
     for line in CORPUS.read_text("utf-8").splitlines()[:count]:
         number, about = len(found), json.loads(line)
         title, text = about["title"].replace(":", ","), about["text"][:800]

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -225,7 +226,7 @@ def mixes(people: Values, kinds: Mapping[str, Values]) -> dict[tuple[str, ...], 
 
 def checks(work: Work, people: Values, *, size: int) -> Agreement:
     """The mix that is shipped, and what the checks do to it."""
-    ways = {
+    ways: dict[str, dict[str, Any]] = {
         "found in 50 and clear": {},
         "found in 10 and clear": {"within": 10},
         "clear": {"within": 0},

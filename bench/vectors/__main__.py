@@ -144,7 +144,7 @@ def measured(
     if not told.exists() or not built.exists():
         shutil.rmtree(built, ignore_errors=True)
         built.mkdir()
-        arguments = ["build", rows, str(size), built, told]
+        arguments = map(str, ("build", rows, size, built, told))
         try:
             subprocess.run([*command, *arguments], env=env, cwd=ROOT, check=True, timeout=60 * minutes)
         except subprocess.TimeoutExpired:

@@ -94,8 +94,9 @@ def panel(
             f'<polyline points="{" ".join(places)}" fill="none" stroke="{colour}" stroke-width="2"/>'
         )
         for each in places:
-            x, y = each.split(",")
+            across, up = each.split(",")
             drawn.append(
-                f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"><title>{escape(name)}</title></circle>'
+                f'<circle cx="{across}" cy="{up}" r="3" fill="{colour}">'
+                f"<title>{escape(name)}</title></circle>"
             )
     return "".join(drawn)

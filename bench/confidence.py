@@ -60,9 +60,10 @@ Pair = tuple[Sequence[Support], Sequence[Support]]
 
 def supports(services: Services, folder: Path, most: int) -> dict[str, Pair]:
     judged = read_beir(folder)
-    services.take_in([texts_source(judged.documents())], collection=judged.name)
+    name = f"{judged.name}-{judged.digest[:12]}"  # several sets are called "passages"
+    services.take_in([texts_source(judged.documents())], collection=name)
     embedder = services.embedder()
-    collection = services.catalogue().collection(judged.name, embedder=embedder.info)
+    collection = services.catalogue().collection(name, embedder=embedder.info)
     retriever = Retriever(embedder)
 
     def ask(question: str, without: frozenset[str] = frozenset()) -> Support:

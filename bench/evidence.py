@@ -18,7 +18,6 @@ and all of that counts; the last one is cut where the tokens end. Ours is the wh
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -39,7 +38,7 @@ from rag.evaluate.evidence import Evidence, Gold, Shown, Span, evidence, first_t
 from rag.protocols import Collection, Space
 from rag.retrieve import RetrievalSettings, Retriever
 from rag.tokens import TokenCounter
-from rag.types import Chunk, Document, Hit
+from rag.types import Chunk, Document, Hit, text_digest
 
 BUDGETS = (500, 1000, 2000)
 NONCE = "2043"  # as long as the ones that fit draws
@@ -130,7 +129,8 @@ def take_in(
 ) -> Collection:
     """The documents, cut by this chunker, in a collection of their own."""
     embedder = services.embedder()
-    name = f"{judged.name}-{hashlib.sha256(chunker.fingerprint.encode()).hexdigest()[:12]}"
+    # Several sets are called "passages".
+    name = f"{judged.name}-{judged.digest[:12]}-{text_digest(chunker.fingerprint)[:12]}"
     space = Space(chunker.fingerprint, embedder.info)
     catalogue = services.catalogue(create=True)
     with catalogue.writer(name, space, wait=60.0) as writer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, TypeAlias
@@ -160,13 +160,14 @@ def fit(
     passages: list[Passage] = []
     kept: dict[int, Shingles] = {}  # by id of the hit
     cost = _Cost(count_tokens, nonce)
+    ranks = {id(hit): rank for rank, hit in enumerate(hits)}
     skipped = 0
     full = False
 
     def placed(others: Sequence[Passage], touching: Sequence[Passage], passage: Passage) -> list[Passage]:
         for other in touching:
-            passage = _merged(other, passage, between)
-        return _in_order([*others, passage])
+            passage = _merged(other, passage, between, ranks)
+        return _in_order([*others, passage], ranks)
 
     def fits(some: Sequence[Passage]) -> bool:
         return cost.of(some) <= budget
@@ -191,7 +192,8 @@ def fit(
             cut = None
             if all(other.start <= passage.start for other in touching):
                 cut = _cut(passage, partial(placed, others, touching), fits, alone=not passages)
-            if cut is None:
+            # A beginning that stands in what it touches would close the context and add nothing.
+            if cut is None or any(cut.end <= other.end for other in touching):
                 detail = f"with it the context would have {tokens} tokens; the budget is {budget}"
                 left_out.append(LeftOut(hit, "budget", detail))
                 skipped += 1
@@ -204,10 +206,11 @@ def fit(
         kept[id(hit)] = words
     # The blocks were counted one by one; a tokenizer may count them otherwise when they stand together.
     while (tokens := count_tokens(_joined(passages, nonce))) > budget and passages:
-        last = max(passages, key=lambda p: (-p.hits[0].score, p.hits[0].chunk.key))
+        last = max(passages, key=lambda p: ranks[id(p.hits[0])])
         detail = f"with it the context would have {tokens} tokens; the budget is {budget}"
+        left_out = [out for out in left_out if out.reason != "cut" or out.hit not in last.hits]
         left_out.extend(LeftOut(hit, "budget", detail) for hit in last.hits)
-        passages = _in_order([passage for passage in passages if passage is not last])
+        passages = _in_order([passage for passage in passages if passage is not last], ranks)
     counted = tuple(replace(p, tokens=count_tokens(p.block(nonce))) for p in passages)
     return Context(counted, tuple(left_out), tokens, budget, nonce)
 
@@ -235,11 +238,15 @@ def _parts(chunk: Chunk) -> tuple[str, ...]:
     return chunk.text, chunk.title, chunk.document_id, chunk.page, *chunk.heading
 
 
-def _in_order(passages: Sequence[Passage]) -> list[Passage]:
+Ranks: TypeAlias = Mapping[int, int]
+"""By the id of a hit its place among them: scores may be alike where the order is not by chance."""
+
+
+def _in_order(passages: Sequence[Passage], ranks: Ranks) -> list[Passage]:
     """Numbered: documents by their best hit, passages of a document as they are read."""
-    best: dict[tuple[str, str], tuple[float, int]] = {}
+    best: dict[tuple[str, str], int] = {}
     for passage in passages:
-        rank = min((-hit.score, hit.chunk.key) for hit in passage.hits)
+        rank = min(ranks[id(hit)] for hit in passage.hits)
         best[passage.chunk.origin] = min(rank, best.get(passage.chunk.origin, rank))
     ordered = sorted(passages, key=lambda p: (best[p.chunk.origin], p.chunk.origin, p.start))
     return [replace(passage, number=number) for number, passage in enumerate(ordered, 1)]
@@ -258,11 +265,11 @@ def _gap(a: Passage, b: Passage, between: Between | None) -> str | None:
     return gap if len(gap) == end - start and not gap.strip() else None
 
 
-def _merged(a: Passage, b: Passage, between: Between | None) -> Passage:
+def _merged(a: Passage, b: Passage, between: Between | None, ranks: Ranks) -> Passage:
     first, second = sorted((a, b), key=lambda p: (p.start, -p.end))
     gap = _gap(first, second, between) or ""
     text = first.text + gap + second.text[max(0, first.end - second.start) :]
-    hits = tuple(sorted(a.hits + b.hits, key=lambda hit: (-hit.score, hit.chunk.key)))
+    hits = tuple(sorted(a.hits + b.hits, key=lambda hit: ranks[id(hit)]))
     return Passage(0, a.document_id, first.start, max(first.end, second.end), text, hits)
 
 
@@ -274,12 +281,13 @@ def _cut(
     alone: bool,
 ) -> Passage | None:
     """The longest beginning that fits where it is ``placed`` and ends with a sentence; with a word, where no
-    sentence fits and it stands ``alone``. None when nothing fits, or nothing but headings."""
+    sentence fits and it stands ``alone``. None when nothing fits, or nothing but headings of more."""
     sentences = list(split_sentences(passage.text))
     said = next((n for n, (start, _) in enumerate(sentences) if passage.text[start] != "#"), len(sentences))
+    headings = sentences[said - 1][1] if 0 < said < len(sentences) else 0
     cut = _beginning(passage, [end for _, end in sentences[said:]], lambda some: fits(placed(some)))
     if cut is None and alone:
-        ends = [end for _, end, _ in spans(passage.text)]
+        ends = [end for _, end, _ in spans(passage.text) if end > headings]
         cut = _beginning(passage, ends, lambda some: fits(placed(some)))
     return cut
 

@@ -255,3 +255,30 @@ def test_a_line_of_english_costs_less_than_the_same_letters_in_another_language(
 def test_the_estimate_is_on_the_safe_side_of_a_real_tokenizer(text):
     counted = len(SentenceTransformerEmbedder(DEFAULT_MODEL).tokenizer.offsets(text * 6))
     assert counted <= estimate_tokens(text * 6) <= 3.5 * counted
+
+
+def test_a_beginning_that_stands_in_what_it_touches_closes_no_context():
+    said = "The harbour closes at noon. Boats wait."
+    more = "Then " + ", ".join(f"ship {number} of the northern fleet" for number in range(30)) + " turn about."
+    text = f"{said} {more}"
+    first = hit(0, len(said), 0.9, document="a", text=text)
+    overlapping = hit(28, len(text), 0.5, document="a", text=text)
+    other = hit(0, 20, 0.2, document="b", text="Ferries pay nothing.", key=7)
+    budget = fit([first, other], budget=1000).tokens
+    context = fit([first, overlapping, other], budget=budget)
+    assert spans_of(context) == [("a", 0, len(said)), ("b", 0, 20)]
+    assert [(out.hit, out.reason) for out in context.left_out] == [(overlapping, "budget")]
+
+
+@pytest.mark.parametrize("budget", range(10, 40))
+def test_headings_alone_are_no_context(budget):
+    text = "## Parking\n\nPush the front wheel into the dock until the light turns green and it says gracias."
+    context = fit(
+        [hit(0, len(text), 0.9, text=text, title="Riding guide")], budget=budget, count_tokens=words
+    )
+    assert [passage.text for passage in context.passages if "Push" not in passage.text] == []
+
+
+def test_hits_of_one_score_keep_their_order():
+    hits = [hit(0, 35, 0.0, document="late", key=9), hit(37, 85, 0.0, document="early", key=2)]
+    assert [p.document_id for p in fit(hits, budget=500).passages] == ["late", "early"]

@@ -80,7 +80,13 @@ class Asking:
         return catalogue.collection(*names, embedder=embedder.info), retriever, sentences
 
     def pipeline(
-        self, collection: Collections, template: PromptTemplate, *, chat: ChatModel | None
+        self,
+        collection: Collections,
+        template: PromptTemplate,
+        *,
+        chat: ChatModel | None,
+        mode: str | None = None,
+        reranker: str | None = None,
     ) -> tuple[SqliteCollection | None, Pipeline]:
         """The collections of an answer, those of the call before those of the prompt, and what answers from
         them; None and no retriever for a prompt that takes no context: nothing need be there to be searched.
@@ -91,7 +97,9 @@ class Asking:
         embedder: Embedder | None = None
         if "context" in template.names:
             names = parts.settings.named(collection or template.collections)
-            found, retriever, embedder = self._searching(names, wanted=template.retrieval)
+            found, retriever, embedder = self._searching(
+                names, mode=mode, reranker=reranker, wanted=template.retrieval
+            )
         pipeline = Pipeline(
             retriever,
             chat=chat,

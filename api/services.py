@@ -31,9 +31,10 @@ from ingest.parse.worker import ParserProcess
 from ingest.read import ParsedSource, UploadedFiles
 from ingest.sources import open_source
 from rag.answer import Event, Rendered
-from rag.errors import UnknownPrompt
+from rag.context import Context
+from rag.errors import UnknownCollection, UnknownPrompt
 from rag.filters import EVERYTHING, Where
-from rag.prompts import PromptTemplate
+from rag.prompts import PromptTemplate, load
 from rag.prompts.versions import reference
 from rag.protocols import Item, Space
 from rag.retrieve import Retriever, Trail
@@ -290,6 +291,26 @@ class Services(Parts):
         return pipeline.render(
             found, question, prompt=template, k=k, where=where, variables=variables, exclude=exclude
         )
+
+    def context(
+        self,
+        question: str,
+        *,
+        k: int | None = None,
+        where: Where = EVERYTHING,
+        mode: str | None = None,
+        reranker: str | None = None,
+    ) -> tuple[Trail, Context]:
+        """What an answer would be made from, in the collection in use: the search and the context, as the
+        default prompt asks for them, or the shipped ``answer`` where that takes none. Raises as
+        :meth:`trace`."""
+        template = self._asked(self.settings.prompts.default)
+        if "context" not in template.names:
+            template = load("answer")
+        found, pipeline = self._asking.pipeline(None, template, chat=None, mode=mode, reranker=reranker)
+        if found is None:
+            raise UnknownCollection("there is no collection to search")
+        return pipeline.context(found, question, prompt=template, k=k, where=where)
 
     def _asked(self, prompt: str | PromptTemplate) -> PromptTemplate:
         """The prompt of a question, in its variant for the model that the settings name."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rag.context import fit
 from rag.errors import UnknownDocument
 from rag.filters import EVERYTHING, Where, of, passes
 from rag.retrieve.explain import WhyNot, why_not
@@ -24,13 +23,17 @@ def why_not_found(
     text: str = "",
     k: int | None = None,
     where: Where = EVERYTHING,
+    mode: str | None = None,
+    reranker: str | None = None,
 ) -> WhyNot:
-    """The stage that lost the document ``name`` (an id, or the end of one), or the passage ``text`` of it.
+    """The stage that lost the document ``name`` (an id, or the end of one), or the passage ``text`` of it, on
+    its way into the context of an answer.
 
-    The collection is the settings'. Raises UnknownDocument for a name that neither a document nor a file that
-    failed has, UnknownCollection, InvalidQuery.
+    The collection is the settings'; without ``k`` as many hits are looked at as an answer takes. Raises
+    UnknownDocument for a name that neither a document nor a file that failed has, and as
+    :meth:`api.services.Services.context`.
     """
-    trail = services.trace(question, k=k, where=where)
+    trail, context = services.context(question, k=k, where=where, mode=mode, reranker=reranker)
     try:
         document, chunks = services.document(name)
     except UnknownDocument:
@@ -55,7 +58,5 @@ def why_not_found(
         text=text,
         passes=passes(of(where), document.metadata),
         reads=reads,
-        context=fit(
-            trail.hits, budget=services.settings.context.max_tokens, count_tokens=services.count_tokens
-        ),
+        context=context,
     )

@@ -152,6 +152,23 @@ class Pipeline:
         ms = {"retrieve": (retrieved - began) * 1000, "render": (perf_counter() - retrieved) * 1000}
         return Rendered(template, rendered, context, receipt, trail, ms)
 
+    def context(
+        self,
+        collection: Collection,
+        question: str,
+        *,
+        prompt: str | PromptTemplate = "answer",
+        k: int | None = None,
+        where: Where = EVERYTHING,
+        budget: int | None = None,
+    ) -> tuple[Trail, Context]:
+        """The search and the context of :meth:`render`, which needs no other value of the prompt. Raises as
+        that."""
+        template = prompt if isinstance(prompt, PromptTemplate) else self._prompts(prompt)
+        room = self._room(template, {}, budget)
+        trail = self._searched(collection, question, template, k=k, where=where, room=room)
+        return trail, fit(trail.hits, budget=room, count_tokens=self._count_tokens, between=self._read)
+
     def _searched(
         self,
         collection: Collection | None,

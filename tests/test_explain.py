@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from api.services import connect
+from api.settings import load
+from api.whynot import why_not_found
 from rag.context import fit
 from rag.retrieve import RetrievalSettings, Retriever
 from rag.retrieve.explain import WhyNot, explain, standing, why_not
@@ -184,3 +187,101 @@ def test_a_hit_that_the_context_has_no_room_for_fell_to_the_budget(collection, e
     lost = asked(collection, embedder, last.document_id, k=4, context=context)
     assert lost.stage == "budget"
     assert "max_tokens" in lost.mend
+
+
+def test_a_text_past_what_the_context_shows_of_a_hit_fell_to_the_budget(collection, embedder):
+    hits = Retriever(embedder).search(collection, QUESTION, k=4)
+    tea = next(hit for hit in hits if hit.chunk.document_id == "tea.md")
+    context = fit([tea], budget=fit([tea], budget=1000).tokens - 4)
+    assert [out.reason for out in context.left_out] == ["cut"]
+    lost = asked(collection, embedder, "tea.md", k=4, context=context, text="black ones do")
+    assert lost.stage == "budget"
+    assert "shortened" in lost.detail
+    assert asked(collection, embedder, "tea.md", k=4, context=context, text="Tea is made").stage == "found"
+
+
+def test_a_hit_whose_words_stand_in_a_better_passage_is_a_near_duplicate(embedder):
+    text = "Tea is made with boiling water. Green leaves want less heat than black ones do. Wait a little."
+    collection = shelf_of({"a": text, "b": text}, embedder)
+    trail = Retriever(embedder).trace(collection, QUESTION, k=2)
+    context = fit(trail.hits, budget=1000)
+    lost = why_not(trail, collection, Document("b", text), [collection.chunks[2]], context=context)
+    assert lost.stage == "near-duplicate"
+    assert "max_tokens" not in lost.mend
+
+
+def test_a_text_that_runs_on_in_a_chunk_that_is_no_hit_was_cut(embedder):
+    text = "Boiling water for tea. The train leaves at noon."
+    chunks = [Chunk("a", text[:22], 0, 22), Chunk("a", text[23:], 23, len(text))]
+    collection = MemoryCollection([*chunks, Chunk("b", "Hot tea", 0, 7)], embedder)
+    own = [chunk for chunk in collection.chunks.values() if chunk.document_id == "a"]
+    for k, stage in ((1, "cut"), (3, "found")):
+        trail = Retriever(embedder).trace(collection, QUESTION, k=k)
+        assert why_not(trail, collection, Document("a", text), own, text=text[10:40]).stage == stage
+
+
+@pytest.mark.parametrize("mode", ["vector", "lexical"])
+def test_in_one_leg_alone_the_other_is_not_spoken_of(collection, embedder, mode):
+    retriever = Retriever(embedder, settings=RetrievalSettings(mode=mode))
+    last = retriever.search(collection, QUESTION, k=4)[-1].chunk.document_id
+    lost = asked(collection, embedder, last, retriever=retriever)
+    assert lost.stage == "fused-away"
+    assert ("cosine" in lost.detail) == (mode == "vector")
+    assert "ask for more: -k" in lost.mend
+    assert "pool" not in lost.mend
+    if mode == "lexical":
+        unlike = asked(collection, embedder, "train.md", retriever=retriever, k=4)
+        assert unlike.stage == "low-in-both-legs"
+        assert "none of the question's" in unlike.detail
+
+
+def test_a_limit_that_leaves_it_out_of_more_hits_too_is_named(embedder):
+    lines = ["Boiling water for tea.", "Water for tea, boiling.", "Tea: boiling water."]
+    chunks = [Chunk("a", line, 30 * n, 30 * n + len(line)) for n, line in enumerate(lines)]
+    collection = MemoryCollection([*chunks, Chunk("b", "Hot tea", 0, 7), Chunk("c", "Noon", 0, 4)], embedder)
+    one = Retriever(embedder, settings=RetrievalSettings(per_document=1)).trace(collection, QUESTION, k=1)
+    third = collection.chunks[one.fused.keys.tolist()[2]]
+    lost = why_not(one, collection, Document("a", "".join(line.ljust(30) for line in lines)), [third])
+    assert lost.stage == "not-chosen"
+    assert "1 of its document" in lost.detail
+    sure = Retriever(embedder, settings=RetrievalSettings(min_score=0.9)).trace(collection, QUESTION, k=1)
+    lost = why_not(sure, collection, Document("c", "Noon"), [collection.chunks[5]])
+    assert lost.stage == "not-chosen"
+    assert "below 0.9" in lost.detail
+
+
+def test_what_its_neighbours_cost_a_passage_is_told(embedder):
+    zoo = ["Seals are fed at noon.", "Boiling water for tea.", "Lions sleep."]
+    kitchen = ["Tea wants water.", "Water that boils for tea.", "Boiling water is for tea."]
+    chunks = [
+        Chunk(name, line, 40 * n, 40 * n + len(line))
+        for name, lines in (("zoo", zoo), ("kitchen", kitchen))
+        for n, line in enumerate(lines)
+    ]
+    collection = MemoryCollection(chunks, embedder)
+    retriever = Retriever(embedder, settings=RetrievalSettings(neighbours=0.9))
+    lost = why_not(
+        retriever.trace(collection, QUESTION, k=1), collection, Document("zoo", ""), [collection.chunks[2]]
+    )
+    assert lost.stage == "fused-away"
+    assert "1st before what stands beside it counted" in lost.detail
+    assert "[retrieval] neighbours = 0" in lost.mend
+
+
+@pytest.mark.model
+def test_why_not_looks_at_what_an_answer_is_made_from(tmp_path):
+    words = ["harbour", "lantern", "pepper", "orchard", "violin", "granite", "saffron", "meadow", "copper"]
+    words += ["thimble", "walnut", "cobalt"]
+    for number, word in enumerate(words):
+        about = f"The {word} ferry number {number} leaves at {number + 6} and costs {number * 3 + 2} euros."
+        (tmp_path / f"{word}.md").write_text(about, "utf-8")
+    overrides = {"data": str(tmp_path / "data"), "embedder.model": "all-MiniLM-L6-v2", "retrieval.k": 3}
+    overrides["context.max_tokens"] = 400
+    with connect(load(start=tmp_path, env={}, overrides=overrides)) as services:
+        services.ingest([str(tmp_path / f"{word}.md") for word in words])
+        question = "When does the ferry leave, and what does it cost?"
+        shown = {p.document_id for p in services.render(question).context.passages}
+        assert 3 < len(shown) < len(words)
+        for word in words:
+            found = why_not_found(services, question, f"{word}.md")
+            assert (found.stage == "found") == any(id.endswith(f"{word}.md") for id in shown)

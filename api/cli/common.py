@@ -43,6 +43,17 @@ CollectionsOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+ModeOption = Annotated[
+    str | None, typer.Option("--mode", help="hybrid, vector or lexical. [default: from rag.toml]")
+]
+RerankOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rerank",
+        metavar="NAME",
+        help='late, a cross-encoder\'s name or folder, or "". [default: from rag.toml]',
+    ),
+]
 WhereOption = Annotated[
     list[str] | None,
     typer.Option(

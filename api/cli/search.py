@@ -10,6 +10,8 @@ from api.cli.common import (
     CollectionsOption,
     DataOption,
     JsonOption,
+    ModeOption,
+    RerankOption,
     WhereOption,
     marked,
     on_terminal,
@@ -26,20 +28,17 @@ if TYPE_CHECKING:
     from rag.types import Hit
 
 
+SEEN = 0.05
+"""Standard deviations: less is none at one digit."""
+
+
 def search(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="A question, or words.", show_default=False)],
     k: Annotated[int | None, typer.Option("-k", help="How many passages. [default: from rag.toml]")] = None,
     conditions: WhereOption = None,
-    mode: Annotated[
-        str | None, typer.Option(help="hybrid, vector or lexical. [default: from rag.toml]")
-    ] = None,
+    mode: ModeOption = None,
     collection: CollectionsOption = None,
-    rerank: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help='late, a cross-encoder\'s name or folder, or "". [default: from rag.toml]'
-        ),
-    ] = None,
+    rerank: RerankOption = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Tell of each passage where it stood in each stage.")
     ] = False,
@@ -98,7 +97,7 @@ def stood(at: Standing) -> str:
         parts.append(f"named as “{at.by_name}” by chunk {at.linked_from}")
     if at.token_rank:
         parts.append(f"tokens: {at.token_rank}.")
-    if at.lent:
+    if at.lent is not None and abs(at.lent) >= SEEN:
         parts.append(f"neighbours: {at.lent:+.1f}")
     parts.append(f"fused: {at.fused_rank}.")
     if at.reranked_rank:

@@ -11,6 +11,8 @@ from api.cli.common import (
     CollectionOption,
     DataOption,
     JsonOption,
+    ModeOption,
+    RerankOption,
     WhereOption,
     one_line,
     print_json,
@@ -24,19 +26,33 @@ def why_not(
         str, typer.Option("--document", "-d", help="The document: its id, or the end of it.")
     ],
     text: Annotated[str, typer.Option(help="A passage of it, quoted; without it, any passage.")] = "",
-    k: Annotated[int | None, typer.Option("-k", help="How many passages. [default: from rag.toml]")] = None,
+    k: Annotated[
+        int | None, typer.Option("-k", help="How many passages. [default: as many as rag ask looks at]")
+    ] = None,
     conditions: WhereOption = None,
+    mode: ModeOption = None,
+    rerank: RerankOption = None,
     collection: CollectionOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell which stage of a search lost a document, or a passage of it. Exit 0 when none did, else 1."""
+    """Tell which stage lost a document, or a passage of it, on its way into an answer's context.
+
+    Exit 0 when none did, else 1.
+    """
     from api.cli.common import services
     from api.cli.search import stood
     from api.whynot import why_not_found
 
     found = why_not_found(
-        services(data, collection), query, document, text=text, k=k, where=where(conditions)
+        services(data, collection),
+        query,
+        document,
+        text=text,
+        k=k,
+        where=where(conditions),
+        mode=mode,
+        reranker=rerank,
     )
     if as_json:
         chunk = found.chunk

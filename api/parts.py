@@ -132,7 +132,10 @@ class Parts:
     @cached_property
     def count_tokens(self) -> TokenCounter:
         """Counts as the tokenizer of the settings does. Raises InvalidSetting where it cannot be read."""
-        return token_counter(self.settings.llm.tokenizer)
+        try:
+            return token_counter(self.settings.llm.tokenizer)
+        except InvalidSetting as error:
+            raise InvalidSetting(f"[llm] {error}") from error
 
     @cached_property
     def chat(self) -> ChatModel | None:

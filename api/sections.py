@@ -24,7 +24,7 @@ RETRIEVAL = RetrievalSettings()
 SOURCES = SourceSettings()
 
 Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Fields = tuple[str, ...]
 
@@ -259,7 +259,9 @@ class RetrievalSection(Section):
         default=RETRIEVAL.diversity,
         description="How much a hit loses for being like a better one, 0 to 1 (MMR).",
     )
-    min_score: float = Field(default=RETRIEVAL.min_score, description="The least score of a hit; 0: any.")
+    min_score: float = Field(
+        default=RETRIEVAL.min_score, allow_inf_nan=False, description="The least score of a hit; 0: any."
+    )
 
     def retrieval_settings(self) -> RetrievalSettings:
         """The same as the retriever takes it."""

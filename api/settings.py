@@ -40,6 +40,8 @@ SECRETS = MappingProxyType(
 )
 """The settings that stand in no file: where one would look for each, and the variable that it comes from."""
 PATHS = ("data", "prompts.dir")
+NAMES_OR_PATHS = ("embedder.model", "retrieval.reranker", "llm.tokenizer")
+"""A name of something, or the path of what is there: relative, as paths are, to where it stands."""
 SHORT_NAMES = MappingProxyType(
     {"RAG_DATA": "data", "RAG_COLLECTION": "collection", "RAG_LLM": "llm.model"}
     | {"RAG_AUTHOR": "prompts.author"}
@@ -80,7 +82,11 @@ def load(
     given = [*(_from_file(file) if file else ()), *_from_env(env, start), *_from_options(overrides, start)]
     for one in given:
         value = _checked(one)
-        values[one.key] = one.base / value.expanduser() if one.key in PATHS else value
+        if one.key in PATHS:
+            value = one.base / value.expanduser()
+        elif one.key in NAMES_OR_PATHS and value and (there := one.base / Path(value).expanduser()).exists():
+            value = str(there)
+        values[one.key] = value
     tree: dict[str, Any] = {}
     for key, value in values.items():
         *outer, name = key.split(".")

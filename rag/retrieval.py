@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
@@ -55,6 +56,7 @@ class RetrievalSettings:
             "token_pool": (0, MAX_K),
             "per_document": (0, MAX_K),
             "rerank_seconds": (0, 600),
+            "min_score": (-math.inf, math.inf),  # any but NaN
         }
         for name, (least, most) in bounds.items():
             if not least <= (value := getattr(self, name)) <= most:

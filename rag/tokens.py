@@ -91,7 +91,10 @@ def _of_file(path: Path) -> TokenCounter:
 
     def count(text: str) -> int:
         whole = text.encode("utf-8", "replace").decode()  # the library takes no lone surrogates
-        return len(read.encode(whole, add_special_tokens=False).ids)
+        try:
+            return len(read.encode(whole, add_special_tokens=False).ids)
+        except Exception as error:  # a vocabulary that lacks its own token for what it does not know, say
+            raise InvalidSetting(f"tokenizer {file} cannot read a text: {error}") from error
 
     return count
 

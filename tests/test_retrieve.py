@@ -103,6 +103,7 @@ def test_an_impossible_k_is_refused_with_its_bounds(collection, embedder, k):
         ({"mode": "fuzzy"}, "hybrid, vector, lexical"),
         ({"vector_weight": 1.5}, "0 to 1"),
         ({"lexical_pool": 0}, "1 to"),
+        ({"min_score": float("nan")}, "min_score = nan"),
     ],
 )
 def test_impossible_settings_name_the_choices(setting, choice):
@@ -164,6 +165,47 @@ def test_the_fusion_is_blind_to_where_an_embedders_cosines_lie():
     wide = candidates((0.8, 1.0), (0.5, 4.0), (0.1, 2.0), mean=0.2, deviation=0.2)
     narrow = candidates((0.95, 1.0), (0.875, 4.0), (0.775, 2.0), mean=0.8, deviation=0.05)
     assert np.allclose(evidence(wide), evidence(narrow), atol=1e-5)
+
+
+# --- token by token ---------------------------------------------------------------------------
+
+TIDES = {
+    "tide.md": "High tide is at noon. The harbour is closed then, and the ferry waits outside the harbour.",
+    "ferry.md": "The ferry leaves the harbour at noon.",
+    "train.md": "The train leaves the station at noon.",
+    "zoo.md": "The zoo feeds the seals at noon.",
+}
+
+
+def test_the_best_are_compared_token_by_token_and_the_others_stay_below():
+    coding = HashEmbedder(dim=256, tokens=True)
+    shelf = shelf_of(TIDES, coding)
+    question = "the train at noon"
+    plain = Retriever(coding, settings=RetrievalSettings(token_pool=0)).trace(shelf, question, k=4)
+    assert plain.compared == {}
+    both = Retriever(coding, settings=RetrievalSettings(token_pool=2)).trace(shelf, question, k=4)
+    assert set(both.compared) == set(plain.fused.keys[:2].tolist())
+    assert both.fused.keys.tolist()[2:] == plain.fused.keys.tolist()[2:]
+    assert (np.diff(both.fused.scores) <= 0).all()
+    # "train" tells the passages apart, "the", "at" and "noon" do not.
+    every = Retriever(coding, settings=RetrievalSettings()).trace(shelf, question, k=4)
+    scores = {shelf.chunks[key].document_id: met.score for key, met in every.compared.items()}
+    assert max(scores, key=scores.__getitem__) == "train.md"
+    assert scores["train.md"] > 0.9 > 0.5 > scores["zoo.md"]
+    assert standing(every, every.hits[0].chunk.key).token_rank == 1
+
+
+@pytest.mark.parametrize("mode", ["vector", "lexical"])
+def test_one_leg_alone_compares_no_tokens(mode):
+    coding = HashEmbedder(dim=256, tokens=True)
+    retriever = Retriever(coding, settings=RetrievalSettings(mode=mode))
+    assert retriever.trace(shelf_of(TIDES, coding), "the train at noon").compared == {}
+
+
+def test_an_embedder_without_tokens_and_a_collection_without_candidates_compare_nothing(embedder):
+    assert Retriever(embedder).trace(shelf_of(TIDES, embedder), "the train").compared == {}
+    coding = HashEmbedder(dim=256, tokens=True)
+    assert Retriever(coding).trace(MemoryCollection([], coding), "the train").hits == ()
 
 
 # --- what stands beside ------------------------------------------------------------------------
@@ -231,45 +273,6 @@ def films(embedder) -> MemoryCollection:
     return MemoryCollection(chunks, embedder)
 
 
-TIDES = {
-    "tide.md": "High tide is at noon. The harbour is closed then, and the ferry waits outside the harbour.",
-    "ferry.md": "The ferry leaves the harbour at noon.",
-    "train.md": "The train leaves the station at noon.",
-    "zoo.md": "The zoo feeds the seals at noon.",
-}
-
-
-def test_the_best_are_compared_token_by_token_and_the_others_stay_below():
-    coding = HashEmbedder(dim=256, tokens=True)
-    shelf = shelf_of(TIDES, coding)
-    question = "the train at noon"
-    plain = Retriever(coding, settings=RetrievalSettings(token_pool=0)).trace(shelf, question, k=4)
-    assert plain.compared == {}
-    both = Retriever(coding, settings=RetrievalSettings(token_pool=2)).trace(shelf, question, k=4)
-    assert set(both.compared) == set(plain.fused.keys[:2].tolist())
-    assert both.fused.keys.tolist()[2:] == plain.fused.keys.tolist()[2:]
-    assert (np.diff(both.fused.scores) <= 0).all()
-    # "train" tells the passages apart, "the", "at" and "noon" do not.
-    every = Retriever(coding, settings=RetrievalSettings()).trace(shelf, question, k=4)
-    scores = {shelf.chunks[key].document_id: met.score for key, met in every.compared.items()}
-    assert max(scores, key=scores.__getitem__) == "train.md"
-    assert scores["train.md"] > 0.9 > 0.5 > scores["zoo.md"]
-    assert standing(every, every.hits[0].chunk.key).token_rank == 1
-
-
-@pytest.mark.parametrize("mode", ["vector", "lexical"])
-def test_one_leg_alone_compares_no_tokens(mode):
-    coding = HashEmbedder(dim=256, tokens=True)
-    retriever = Retriever(coding, settings=RetrievalSettings(mode=mode))
-    assert retriever.trace(shelf_of(TIDES, coding), "the train at noon").compared == {}
-
-
-def test_an_embedder_without_tokens_and_a_collection_without_candidates_compare_nothing(embedder):
-    assert Retriever(embedder).trace(shelf_of(TIDES, embedder), "the train").compared == {}
-    coding = HashEmbedder(dim=256, tokens=True)
-    assert Retriever(coding).trace(MemoryCollection([], coding), "the train").hits == ()
-
-
 def test_a_named_document_is_lifted_to_what_comparing_left_of_the_one_that_names_it():
     coding = HashEmbedder(dim=256, tokens=True)
     chunks = [Chunk(title, text, 0, len(text), title=title) for title, text in FILMS.items()]
@@ -289,6 +292,14 @@ def test_a_document_that_the_best_passage_names_is_found(films, embedder):
     assert trail.linked == {2: (1, "ana gil perez")}
     alone = Retriever(embedder, settings=RetrievalSettings(vector_pool=1, lexical_pool=1, links=0))
     assert alone.trace(films, question, k=1).fused.keys.tolist() == [1]
+
+
+def test_only_what_a_link_lifted_is_said_to_be_linked(films, embedder):
+    # The director's own document stands above the film's, which names her.
+    trail = Retriever(embedder).trace(films, "her mother was a judge, born in Soria", k=4)
+    assert trail.hits[0].chunk.key == 2
+    assert trail.linked == {}
+    assert standing(trail, 2).by_name is None
 
 
 def test_a_linked_chunk_that_dies_meanwhile_lifts_no_other(films, embedder):

@@ -11,6 +11,8 @@ import pytest
 import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from api.services import connect
 from api.settings import load
@@ -139,3 +141,26 @@ def test_contexts_and_prompts_are_counted_by_the_tokenizer_of_the_settings(tmp_p
             assert prompt.total_tokens == sum(count(message.content) for message in prompt.messages)
             shown[tokenizer] = sum(len(passage.text) for passage in rendered.context.passages)
     assert shown[str(MODEL)] > 1.2 * shown[""]
+
+
+def test_a_tokenizer_that_cannot_read_a_text_is_an_error_of_ours(tmp_path):
+    file = tmp_path / "tokenizer.json"
+    Tokenizer(WordLevel({"tea": 0}, unk_token="[UNK]")).save(str(file))
+    count = token_counter(str(file))
+    assert count("tea") == 1
+    with pytest.raises(InvalidSetting, match=r"tokenizer.json cannot read a text: .*UNK"):
+        count("coffee")
+
+
+def test_a_tokenizer_is_looked_for_beside_the_file_that_names_it(tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "tokenizer.json").write_bytes((MODEL / "tokenizer.json").read_bytes())
+    (tmp_path / "rag.toml").write_text('[llm]\ntokenizer = "models"\n', "utf-8")
+    (tmp_path / "below").mkdir()
+    with connect(load(start=tmp_path / "below", env={}, overrides={})) as services:
+        assert services.count_tokens("The answer is 42.") == 5
+    with (
+        connect(load(start=tmp_path, env={}, overrides={"llm.tokenizer": "none"})) as services,
+        pytest.raises(InvalidSetting, match=r"\[llm\] tokenizer 'none': there is no file"),
+    ):
+        _ = services.count_tokens

@@ -87,11 +87,11 @@ def place(hit: Hit, *, among: int = 1) -> str:
 def stood(at: Standing) -> str:
     """Where a hit stood in each stage, in a line."""
     parts = []
-    if at.vector_rank:
+    if at.vector_rank and at.cosine is not None:
         parts.append(f"meaning: {at.vector_rank}. ({at.cosine:.3f}, {at.deviations:+.1f} deviations)")
     if at.lexical_rank:
         parts.append(f"words: {at.lexical_rank}. ({at.bm25:.1f}, {at.share:.0%} of the question)")
-    elif at.vector_rank:
+    elif at.bm25 is not None:
         parts.append("words: none")
     if at.by_name:
         parts.append(f"named as “{at.by_name}” by chunk {at.linked_from}")

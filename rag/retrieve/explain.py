@@ -35,26 +35,26 @@ Stage: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A chunk in a search, stage by stage. Ranks count from 1; None: the stage did not rank it.
+    """A chunk in a search, stage by stage. Ranks count from 1; None: the stage did not look at it.
 
     ``deviations`` is how far its cosine lies above the question's mean, in standard deviations, ``share``
     how much of the question its words answer, 0 to 1 (:mod:`rag.retrieve.fuse`). ``token_rank`` is its place
     among those that were compared token by token, by that alone. ``lent`` is how much evidence it gained or
     lost for what stands beside it, in standard deviations (None: that was not looked at). ``linked_from`` is
-    the key of the chunk that names its document, ``by_name`` the name.
+    the key of the chunk that led to it, or lifted it, by naming its document, ``by_name`` the name.
     """
 
     key: int
     vector_rank: int | None
-    cosine: float
-    deviations: float
+    cosine: float | None
+    deviations: float | None
     lexical_rank: int | None
-    bm25: float
-    share: float
+    bm25: float | None
+    share: float | None
     token_rank: int | None
     lent: float | None
     linked_from: int | None
-    by_name: str
+    by_name: str | None
     fused_rank: int | None
     reranked_rank: int | None
     rank: int | None
@@ -79,17 +79,19 @@ def standing(trail: Trail, key: int) -> Standing:
     candidates, mode = trail.candidates, trail.settings.mode
     place = np.flatnonzero(candidates.keys == key)
     at = int(place[0]) if len(place) else None
-    namer, name = trail.linked.get(key, (None, ""))
+    namer, name = trail.linked.get(key, (None, None))
+    near = None if mode == "lexical" else at
+    said = None if mode == "vector" else at
     ranked = [hit.chunk.key for hit in trail.read] if trail.reranked else []
     hits = [hit.chunk.key for hit in trail.hits]
     return Standing(
         key=key,
-        vector_rank=None if at is None or mode == "lexical" else _rank(candidates.cosines, at),
-        cosine=0.0 if at is None else float(candidates.cosines[at]),
-        deviations=0.0 if at is None else float(meaning(candidates)[at]),
-        lexical_rank=None if at is None or not candidates.bm25[at] else _rank(candidates.bm25, at),
-        bm25=0.0 if at is None else float(candidates.bm25[at]),
-        share=0.0 if at is None else float(words(candidates)[at]),
+        vector_rank=None if near is None else _rank(candidates.cosines, near),
+        cosine=None if near is None else float(candidates.cosines[near]),
+        deviations=None if near is None else float(meaning(candidates)[near]),
+        lexical_rank=None if said is None or not candidates.bm25[said] else _rank(candidates.bm25, said),
+        bm25=None if said is None else float(candidates.bm25[said]),
+        share=None if said is None else float(words(candidates)[said]),
         token_rank=_among(trail.compared, key),
         lent=trail.lent.get(key),
         linked_from=namer,

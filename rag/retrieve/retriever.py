@@ -207,7 +207,7 @@ class Retriever:
         where: Where,
     ) -> tuple[Candidates, Evidence, dict[int, tuple[int, str]]]:
         """The candidates and their evidence, with the chunks of the documents that the best ones name; none
-        of those is lifted above the one that names it."""
+        of those is lifted above the one that names it. And which chunks came in or rose by that."""
         best = _first_of_documents(collection, ranked(candidates, weight), self.settings.links)
         linked: dict[int, tuple[int, str]] = {}
         for chunk in best:
@@ -229,8 +229,9 @@ class Retriever:
         place = np.searchsorted(candidates.keys, keys)
         namer = np.searchsorted(candidates.keys, [linked[key][0] for key in keys.tolist()])
         lifted = np.minimum(weight[place] + LINK, weight[namer])
+        led = (lifted > weight[place]) | np.isin(keys, new.keys)
         weight[place] = np.maximum(weight[place], lifted)
-        return candidates, weight, linked
+        return candidates, weight, {key: linked[key] for key in keys[led].tolist()}
 
     def _read(self, collection: Collection, fused: Ranking, settings: RetrievalSettings) -> list[Hit]:
         """As many of the best as the stages behind may need."""

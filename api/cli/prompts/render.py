@@ -53,8 +53,9 @@ def render(
     from api.prompts.rendering import render as rendered
 
     overrides = {} if model is None else {"llm.model": model}
+    wired = services(data, overrides=overrides)
     shown = rendered(
-        services(data, overrides=overrides),
+        wired,
         name,
         assignments(variables, option="--var"),
         collection=collection,
@@ -65,15 +66,16 @@ def render(
     if as_json:
         print_json(shown.as_json())
     else:
-        _print(shown)
+        _print(shown, counted=bool(wired.settings.llm.tokenizer))
 
 
-def _print(shown: Shown) -> None:
+def _print(shown: Shown, *, counted: bool) -> None:
     for message in shown.prompt.messages:
         typer.echo(f"--- {message.role} ---")
         typer.echo(printable(message.content))
     parts = ", ".join(f"{name} {tokens:,}" for name, tokens in shown.prompt.tokens.items())
-    typer.echo(f"--- about {shown.prompt.total_tokens:,} tokens: {parts} ---", err=True)
+    about = "" if counted else "about "  # an estimate, without a tokenizer
+    typer.echo(f"--- {about}{shown.prompt.total_tokens:,} tokens: {parts} ---", err=True)
     template, receipt = shown.template, shown.receipt
     version = f"@{template.version}" if template.version else ""
     lines = [("prompt", f"{template.name}{version}, digest {template.digest[:12]}")]

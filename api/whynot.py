@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rag.errors import UnknownDocument
 from rag.filters import EVERYTHING, Where, of, passes
-from rag.retrieve.explain import WhyNot, why_not
+from rag.retrieve.why_not import WhyNot, why_not
 
 if TYPE_CHECKING:
     from api.services import Services

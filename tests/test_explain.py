@@ -10,7 +10,8 @@ from api.settings import load
 from api.whynot import why_not_found
 from rag.context import fit
 from rag.retrieve import RetrievalSettings, Retriever
-from rag.retrieve.explain import WhyNot, explain, standing, why_not
+from rag.retrieve.explain import explain, standing
+from rag.retrieve.why_not import WhyNot, why_not
 from rag.testing import HashEmbedder, MemoryCollection
 from rag.types import Chunk, Document
 

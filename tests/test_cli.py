@@ -533,7 +533,7 @@ def test_search_options_decide_how_many_which_and_by_what(read: Path):
     assert told("search", "battery", "--where", "language=xx")["hits"] == []
     assert rag("search", "battery", "--where", "language=xx").stdout == "Nothing found.\n"
     either = 'media_type = "text/html" or not (language in (es, en) and title exists)'
-    told_apart = told("search", "battery", "--where", "language=en", "--where", either)["hits"]
+    told_apart = told("search", "battery", "-k", 40, "--where", "language=en", "--where", either)["hits"]
     assert {Path(hit["uri"]).name for hit in told_apart} >= {"bike-specifications.html"}
     assert all(hit["metadata"]["language"] == "en" for hit in told_apart)
     unknown = rag("search", "battery", "--where", "Language=es")

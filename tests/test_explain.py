@@ -277,7 +277,7 @@ def test_why_not_looks_at_what_an_answer_is_made_from(tmp_path):
         about = f"The {word} ferry number {number} leaves at {number + 6} and costs {number * 3 + 2} euros."
         (tmp_path / f"{word}.md").write_text(about, "utf-8")
     overrides = {"data": str(tmp_path / "data"), "embedder.model": "all-MiniLM-L6-v2", "retrieval.k": 3}
-    overrides["context.max_tokens"] = 400
+    overrides |= {"context.max_tokens": 400, "embedder.precision": "float32"}
     with connect(load(start=tmp_path, env={}, overrides=overrides)) as services:
         services.ingest([str(tmp_path / f"{word}.md") for word in words])
         question = "When does the ferry leave, and what does it cost?"

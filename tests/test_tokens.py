@@ -124,12 +124,14 @@ def test_a_tokenizer_that_cannot_be_had_is_an_error_that_says_what_to_do(name, s
         token_counter(name)
 
 
+@pytest.mark.model
 def test_contexts_and_prompts_are_counted_by_the_tokenizer_of_the_settings(tmp_path):
     seas = ["Baltic", "Adriatic", "Caspian", "Aegean", "Ionian", "Tyrrhenian", "Caribbean", "Mediterranean"]
     about = "international organisations administering fisheries established observation programmes there"
     text = "\n\n".join(f"# The {sea} Sea\n\n{sea}: {number} {about}." * 3 for number, sea in enumerate(seas))
     (tmp_path / "seas.md").write_text(text, "utf-8")
-    room = {"data": str(tmp_path / "data"), "context.max_tokens": 400, "embedder.model": "all-MiniLM-L6-v2"}
+    room = {"data": str(tmp_path / "data"), "context.max_tokens": 400}
+    room |= {"embedder.model": "all-MiniLM-L6-v2", "embedder.precision": "float32"}
     shown = {}
     for tokenizer in ("", str(MODEL)):
         settings = load(start=tmp_path, env={}, overrides={**room, "llm.tokenizer": tokenizer})

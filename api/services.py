@@ -32,7 +32,7 @@ from ingest.read import ParsedSource, UploadedFiles
 from ingest.sources import open_source
 from rag.answer import Event, Rendered
 from rag.context import Context
-from rag.errors import UnknownCollection, UnknownPrompt
+from rag.errors import UnknownPrompt
 from rag.filters import EVERYTHING, Where
 from rag.prompts import PromptTemplate, load
 from rag.prompts.versions import reference
@@ -307,9 +307,9 @@ class Services(Parts):
         template = self._asked(self.settings.prompts.default)
         if "context" not in template.names:
             template = load("answer")
-        found, pipeline = self._asking.pipeline(None, template, chat=None, mode=mode, reranker=reranker)
-        if found is None:
-            raise UnknownCollection("there is no collection to search")
+        found, pipeline = self._asking.pipeline(
+            self.settings.collection, template, chat=None, mode=mode, reranker=reranker
+        )
         return pipeline.context(found, question, prompt=template, k=k, where=where)
 
     def _asked(self, prompt: str | PromptTemplate) -> PromptTemplate:

@@ -23,8 +23,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from api.rerankers import LATE
 from api.sections import Section, Settings
-from rag.embed import DEFAULT_MODEL
+from rag.embed import BUNDLED, DEFAULT_MODEL
 from rag.errors import InvalidSetting
 
 __all__ = ["Settings", "changed", "default_toml", "keys", "load", "quiet_environment"]
@@ -42,6 +43,8 @@ SECRETS = MappingProxyType(
 PATHS = ("data", "prompts.dir")
 NAMES_OR_PATHS = ("embedder.model", "retrieval.reranker", "llm.tokenizer")
 """A name of something, or the path of what is there: relative, as paths are, to where it stands."""
+NAMES = frozenset({*BUNDLED, LATE})
+"""Names that come first, whatever lies there under them."""
 SHORT_NAMES = MappingProxyType(
     {"RAG_DATA": "data", "RAG_COLLECTION": "collection", "RAG_LLM": "llm.model"}
     | {"RAG_AUTHOR": "prompts.author"}
@@ -84,8 +87,9 @@ def load(
         value = _checked(one)
         if one.key in PATHS:
             value = one.base / value.expanduser()
-        elif one.key in NAMES_OR_PATHS and value and (there := one.base / Path(value).expanduser()).exists():
-            value = str(there)
+        elif one.key in NAMES_OR_PATHS and value and value not in NAMES:
+            there = one.base / Path(value).expanduser()
+            value = str(there) if there.exists() else value
         values[one.key] = value
     tree: dict[str, Any] = {}
     for key, value in values.items():

@@ -202,9 +202,9 @@ def questions(folder: Path, passages: Mapping[str, dict]) -> Iterator[Seed]:
             if there == place and not {*words(other["text"])} & {*words(span["text"])}
         ]
         wrong = random.Random(id).choice(others) if others else ""
-        questions: tuple[tuple[str, Language, str], ...]
-        questions = ("question", "es", spanish[id]), ("across", "en", english[id])
-        for kind, language, asked in questions:
+        both: tuple[tuple[str, Language, str], ...]
+        both = ("question", "es", spanish[id]), ("across", "en", english[id])
+        for kind, language, asked in both:
             bare = asked.strip("¿? ")
             yield Seed(kind, language, f"{bare}: {span['text']}.", place, wrong and f"{bare}: {wrong}.")
 

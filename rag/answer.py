@@ -154,7 +154,7 @@ class Pipeline:
 
     def context(
         self,
-        collection: Collection,
+        collection: Collection | None,
         question: str,
         *,
         prompt: str | PromptTemplate = "answer",

@@ -286,3 +286,19 @@ def test_why_not_looks_at_what_an_answer_is_made_from(tmp_path):
         for word in words:
             found = why_not_found(services, question, f"{word}.md")
             assert (found.stage == "found") == any(id.endswith(f"{word}.md") for id in shown)
+
+
+@pytest.mark.model
+def test_why_not_searches_the_collection_in_use_whatever_the_prompt_names(tmp_path):
+    (tmp_path / "prompts").mkdir()
+    front = "---\nname: desk\ninputs: [{name: question}, {name: context}]\n"
+    front += "metadata: {collection: other}\n---\n"
+    body = "user:\n{{ context }} {{ question }}"
+    (tmp_path / "prompts" / "desk.prompty").write_text(front + body, "utf-8")
+    overrides = {"data": str(tmp_path / "data"), "prompts.default": "desk", "collection": "own"}
+    overrides |= {"embedder.model": "all-MiniLM-L6-v2", "embedder.precision": "float32"}
+    with connect(load(start=tmp_path, env={}, overrides=overrides)) as services:
+        assert services.prompt("desk").collections == ("other",)
+        services.ingest_texts([Document("tea", "The kettle boils water for tea.")], collection="own")
+        services.ingest_texts([Document("train", "The train leaves at noon.")], collection="other")
+        assert why_not_found(services, "When does the kettle boil?", "tea").stage == "found"

@@ -247,3 +247,16 @@ def test_reading_settings_loads_no_heavy_library():
     code = f"import sys, api.settings; print(*{heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_model_is_looked_for_beside_the_file_that_names_it_and_names_come_first(tmp_path):
+    for name in ("mine", "late", "all-MiniLM-L6-v2", "below"):
+        (tmp_path / name).mkdir()
+    file = tmp_path / "rag.toml"
+    for model, reranker in (("all-MiniLM-L6-v2", "late"), ("owner/model", "ms-marco-MiniLM-L6-v2")):
+        file.write_text(f'[embedder]\nmodel = "{model}"\n[retrieval]\nreranker = "{reranker}"\n', "utf-8")
+        settings = load(start=tmp_path / "below", env={}, overrides={})
+        assert (settings.embedder.model, settings.retrieval.reranker) == (model, reranker)
+    file.write_text('[embedder]\nmodel = "mine"\n[retrieval]\nreranker = "mine"\n', "utf-8")
+    settings = load(start=tmp_path / "below", env={}, overrides={})
+    assert settings.embedder.model == settings.retrieval.reranker == str(tmp_path / "mine")

@@ -15,6 +15,7 @@ from api.cli.common import (
     print_json,
     printable,
     short,
+    tell_not_rewritten,
     where,
 )
 
@@ -61,9 +62,7 @@ def ask(
             case Answer():
                 typer.echo()
                 print_sources(event)
-                if event.receipt.not_rewritten:
-                    told = f"The question was not rewritten: {event.receipt.not_rewritten}"
-                    typer.echo(one_line(told), err=True)
+                tell_not_rewritten(event.receipt.not_rewritten)
                 if not event.receipt.generations:
                     told = f"Nothing was searched: prompt {event.receipt.prompt} takes no context."
                     typer.echo(one_line(told), err=True)

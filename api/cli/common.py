@@ -93,6 +93,13 @@ def where(conditions: Sequence[str] | None) -> Filter:
     return both([parse(condition) for condition in conditions or ()])
 
 
+def tell_not_rewritten(why: str) -> None:
+    """Say on stderr why a question was searched as it stands, although it should have been rewritten; nothing
+    where ``why`` is ""."""
+    if why:
+        typer.echo(one_line(f"The question was not rewritten: {why}"), err=True)
+
+
 def tell_unknown_keys(wired: Services, where: Filter, collection: Sequence[str] | None = None) -> None:
     """Say on stderr which keys of a filter no document has: a filter that finds nothing may be a typo."""
     from difflib import get_close_matches

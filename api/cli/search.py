@@ -19,6 +19,7 @@ from api.cli.common import (
     print_json,
     printable,
     short,
+    tell_not_rewritten,
     tell_unknown_keys,
     where,
 )
@@ -56,8 +57,7 @@ def search(
     trail = wired.trace(query, collection=collection, k=k, where=passing, mode=mode, reranker=rerank)
     tell_unknown_keys(wired, passing, collection)
     hits = trail.hits
-    if trail.rewritten.failure:
-        typer.echo(one_line(f"The question was not rewritten: {trail.rewritten.failure}"), err=True)
+    tell_not_rewritten(trail.rewritten.failure)
     if as_json:
         print_json(SearchOut.of(trail, explain=explain).model_dump(exclude_none=True))
         return

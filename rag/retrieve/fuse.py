@@ -25,7 +25,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rag.types import Candidates, Ranking
+from rag.types import Candidates, Ranking, Vectors
 
 Evidence = npt.NDArray[np.float64]
 
@@ -67,6 +67,15 @@ def evidence(candidates: Candidates, *, vector_weight: float = 0.5) -> Evidence:
     """
     share = 2.0 * vector_weight
     return share * meaning(candidates) + (2.0 - share) * WORDS * words(candidates)
+
+
+def weight_of(scores: Vectors) -> Evidence:
+    """The evidence that :func:`ranked` made scores of; 0 where there was less than none.
+
+    >>> weight_of(np.array([0.5, 0.0], np.float32)).tolist()
+    [6.0, 0.0]
+    """
+    return -HALF * np.log2(1.0 - np.minimum(scores.astype(np.float64), 1 - 1e-9)) + 0.0
 
 
 def ranked(candidates: Candidates, weight: Evidence) -> Ranking:

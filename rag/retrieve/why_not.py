@@ -12,8 +12,9 @@ import numpy as np
 from rag.context import Context
 from rag.protocols import Collection
 from rag.retrieve import Trail
+from rag.retrieve.asked import Asked
 from rag.retrieve.explain import Standing, rank_of, standing
-from rag.retrieve.fuse import HALF, evidence, words
+from rag.retrieve.fuse import evidence, weight_of, words
 from rag.types import Chunk, Document
 
 Stage: TypeAlias = Literal[
@@ -143,7 +144,7 @@ def _lost(trail: Trail, collection: Collection, chunk: Chunk, at: Standing) -> W
     legs = f"{_leg('meaning', at.vector_rank)}, {_leg('words', at.lexical_rank)}"
     detail = f"it is {_ordinal(at.fused_rank)} of {len(trail.fused.keys)} candidates ({legs})"
     mend = f"ask for {at.fused_rank} or more: -k; or in words that stand in it"
-    for setting, before, what in _before(trail, chunk.key):
+    for setting, before, what in _before(trail, chunk.key, at.fused_rank):
         if before <= settings.k < at.fused_rank:
             detail += f"; it was {_ordinal(before)} before {what}"
             mend = f"ask for {at.fused_rank} or more: -k; or without that: [retrieval] {setting} = 0"
@@ -163,25 +164,22 @@ def _limit(trail: Trail, chunk: Chunk, rank: int) -> str:
     return ""
 
 
-def _before(trail: Trail, key: int) -> Iterator[tuple[str, int, str]]:
-    """Where a candidate stood before a stage that moves candidates: the setting that has it, the rank, and
-    what the stage looks at; the last stage first."""
-    candidates = trail.candidates
+def _before(trail: Trail, key: int, rank: int) -> Iterator[tuple[str, int, str]]:
+    """Where the candidate of a ``rank`` stood before a stage that moves candidates: the setting that has it,
+    the rank, and what the stage looks at; the last stage first."""
     if trail.lent:
-        scores = np.minimum(trail.fused.scores.astype(np.float64), 1 - 1e-9)
         lent = np.array([trail.lent.get(each, 0.0) for each in trail.fused.keys.tolist()])
-        weight = -HALF * np.log2(1 - scores) - lent
-        place = trail.fused.keys.tolist().index(key)
-        yield "neighbours", rank_of(weight, place), "what stands beside it counted"
+        before = rank_of(weight_of(trail.fused.scores) - lent, rank - 1)
+        yield "neighbours", before, "what stands beside it counted"
     if trail.compared:
-        first = evidence(candidates, vector_weight=trail.settings.vector_weight)
-        place = int(np.searchsorted(candidates.keys, key))
-        yield "token_pool", rank_of(first, place), "passages were compared token by token"
+        first = evidence(trail.candidates, vector_weight=trail.settings.vector_weight)
+        before = rank_of(first, int(np.searchsorted(trail.candidates.keys, key)))
+        yield "token_pool", before, "passages were compared token by token"
 
 
 def _never_offered(trail: Trail, collection: Collection, chunk: Chunk, at: Standing) -> WhyNot:
     candidates, settings, mode = trail.candidates, trail.settings, trail.settings.mode
-    asked = "" if mode == "vector" else "\n".join((trail.question, *trail.rewritten.queries))
+    asked = "" if mode == "vector" else Asked(trail.question, trail.rewritten).text
     own = collection.weigh(np.array([chunk.key], dtype=np.int64), vector=trail.vector, text=asked)
     if not len(own):
         return WhyNot("missed-by-index", "it is not in the index yet", _REPAIR, chunk, at)

@@ -12,7 +12,8 @@ from rag.errors import EvaluationError
 from rag.sentences import split_sentences
 
 if TYPE_CHECKING:
-    from api.services import Services, Tell
+    from api.intake import Tell
+    from api.services import Services
     from indexes.generation import GenerationInfo
     from ingest.job import IngestReport
 
